@@ -1,0 +1,25 @@
+# negood_build_flags: how the project's own programs and tests are compiled. Never part of an exported target.
+
+add_library(negood_build_flags INTERFACE)
+
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/bin")
+
+if(CMAKE_CXX_COMPILER_ID MATCHES "GNU|Clang")
+  target_compile_options(negood_build_flags INTERFACE -Wall -Wextra)
+  if(NEGOOD_WERROR)
+    target_compile_options(negood_build_flags INTERFACE -Werror)
+  endif()
+  if(NEGOOD_NATIVE)
+    target_compile_options(negood_build_flags INTERFACE -march=native)
+  endif()
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    # GCC 12 warns about its own vector intrinsics ('__Y' may be used uninitialized).
+    target_compile_options(negood_build_flags INTERFACE -Wno-maybe-uninitialized -Wno-uninitialized)
+  endif()
+  if(NEGOOD_SANITIZE)
+    target_compile_options(negood_build_flags INTERFACE -fsanitize=${NEGOOD_SANITIZE} -fno-omit-frame-pointer
+                                                        -fno-sanitize-recover=all)
+    target_link_options(negood_build_flags INTERFACE -fsanitize=${NEGOOD_SANITIZE})
+  endif()
+endif()
