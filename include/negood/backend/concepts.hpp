@@ -1,9 +1,9 @@
 /// \file concepts.hpp  What a backend is: one class with the members below, and a list of what it fuses.
 ///
 /// A backend `B` is a context: it owns threads, streams and scratch memory, and every algorithm takes it first.
-/// `tensor` is a row-major `[rows, cols]` matrix; a vector is `[n, 1]`, a scalar `[1, 1]`. Algorithms never copy a tensor
-/// with `=` (an Eigen matrix copies, an ATen tensor aliases): `ctx.clone(t)` copies, moving moves. Only `to_host` and
-/// `synchronize` block; everything else may return before it is finished.
+/// `tensor` is a row-major `[rows, cols]` matrix; a vector is `[n, 1]`, a scalar `[1, 1]`. Algorithms never copy a
+/// tensor with `=` (an Eigen matrix copies, an ATen tensor aliases): `ctx.clone(t)` copies, moving moves. Only
+/// `to_host` and `synchronize` block; everything else may return before it is finished.
 #pragma once
 
 #include <negood/backend/element.hpp>
@@ -57,7 +57,7 @@ concept types = requires {
 };
 template <class B>
 concept storage = types<B> && std::movable<typename B::tensor> &&
-                  requires(B& ctx, const typename B::tensor& t, host_view<typename B::real> h, index_type n) {
+    requires(B& ctx, const typename B::tensor& t, host_view<typename B::real> h, index_type n) {
   { B::name() } -> std::convertible_to<std::string_view>;
   { ctx.from_host(h) } -> std::same_as<typename B::tensor>;
   { ctx.to_host(t) } -> std::same_as<host_matrix<typename B::real>>;
@@ -129,19 +129,21 @@ concept execution = types<B> && requires(B& ctx, void (*task)(B&, index_type), i
 /// | `for_each_task(n, f)` | f(worker, i) for i in [0, n), perhaps at once; a task writes only its own results |
 /// | `synchronize()` | returns when all work is done |
 ///
-/// The same inputs give the same bytes for any number of threads, and a row of a product does not depend on the other rows.
+/// The same inputs give the same bytes for any number of threads, and a row of a product does not depend on the other
+/// rows.
 template <class B>
-concept Backend = requirement::types<B> && requirement::storage<B> && requirement::products<B> &&
-                  requirement::frozen_products<B> && requirement::maps<B> && requirement::reductions<B> &&
-                  requirement::movement<B> && requirement::execution<B>;
+concept Backend =
+    requirement::types<B> && requirement::storage<B> && requirement::products<B> && requirement::frozen_products<B> &&
+    requirement::maps<B> && requirement::reductions<B> && requirement::movement<B> && requirement::execution<B>;
 
 /// Says in one sentence per missing requirement what a class lacks to be a backend; use it in a `static_assert`-free
 /// line `negood::check_backend<my_context>();` next to the class.
 template <class B>
 constexpr bool check_backend() {
   static_assert(requirement::types<B>, "negood: a backend must name the types real, tensor, frozen and overrides");
-  static_assert(requirement::storage<B>,
-                "negood: a backend must have name, from_host, to_host, zeros, clone, rows and cols, and a movable tensor");
+  static_assert(
+      requirement::storage<B>,
+      "negood: a backend must have name, from_host, to_host, zeros, clone, rows and cols, and a movable tensor");
   static_assert(requirement::products<B>, "negood: a backend must have matmul, matmul_nt and matmul_tn on two tensors");
   static_assert(requirement::frozen_products<B>,
                 "negood: a backend must have freeze, and matmul and matmul_nt of a tensor with a frozen matrix");

@@ -1,4 +1,5 @@
-/// \file reference.hpp  The reference backend: plain loops, any real type, no overrides. It is the oracle of every other.
+/// \file reference.hpp  The reference backend: plain loops, any real type, no overrides. It is the oracle of every
+/// other.
 #pragma once
 
 #include <negood/backend/concepts.hpp>
@@ -31,7 +32,8 @@ class context {
   index_type cols(const frozen& w) const { return w.values.cols(); }
 
   tensor matmul(const tensor& a, const tensor& b) {
-    require_shape(a.cols() == b.rows(), "matmul", "a", a.rows(), a.cols(), "b", b.rows(), b.cols(), "inner sizes must match");
+    require_shape(a.cols() == b.rows(), "matmul", "a", a.rows(), a.cols(), "b", b.rows(), b.cols(),
+                  "inner sizes must match");
     tensor c(a.rows(), b.cols());
     for (index_type i = 0; i < a.rows(); ++i)
       for (index_type k = 0; k < a.cols(); ++k)
@@ -39,7 +41,8 @@ class context {
     return c;
   }
   tensor matmul_nt(const tensor& a, const tensor& b) {
-    require_shape(a.cols() == b.cols(), "matmul_nt", "a", a.rows(), a.cols(), "b", b.rows(), b.cols(), "widths must match");
+    require_shape(a.cols() == b.cols(), "matmul_nt", "a", a.rows(), a.cols(), "b", b.rows(), b.cols(),
+                  "widths must match");
     tensor c(a.rows(), b.rows());
     for (index_type i = 0; i < a.rows(); ++i)
       for (index_type j = 0; j < b.rows(); ++j) {
@@ -50,7 +53,8 @@ class context {
     return c;
   }
   tensor matmul_tn(const tensor& a, const tensor& b) {
-    require_shape(a.rows() == b.rows(), "matmul_tn", "a", a.rows(), a.cols(), "b", b.rows(), b.cols(), "heights must match");
+    require_shape(a.rows() == b.rows(), "matmul_tn", "a", a.rows(), a.cols(), "b", b.rows(), b.cols(),
+                  "heights must match");
     tensor c(a.cols(), b.cols());
     for (index_type k = 0; k < a.rows(); ++k)
       for (index_type i = 0; i < a.cols(); ++i)
@@ -118,7 +122,8 @@ class context {
 
   tensor gather_rows(const tensor& a, std::span<const index_type> rows) {
     tensor out(static_cast<index_type>(rows.size()), a.cols());
-    for (std::size_t r = 0; r < rows.size(); ++r) std::ranges::copy(a.row(rows[r]), out.row(static_cast<index_type>(r)).begin());
+    for (std::size_t r = 0; r < rows.size(); ++r)
+      std::ranges::copy(a.row(rows[r]), out.row(static_cast<index_type>(r)).begin());
     return out;
   }
   void scatter_add_rows(tensor& out, std::span<const index_type> rows, const tensor& a) {
@@ -139,9 +144,8 @@ class context {
     std::vector<index_type> order(static_cast<std::size_t>(a.cols()));
     for (index_type r = 0; r < a.rows(); ++r) {
       std::iota(order.begin(), order.end(), index_type{0});
-      std::partial_sort(order.begin(), order.begin() + k, order.end(), [&](index_type i, index_type j) {
-        return a(r, i) != a(r, j) ? a(r, i) > a(r, j) : i < j;
-      });
+      std::partial_sort(order.begin(), order.begin() + k, order.end(),
+                        [&](index_type i, index_type j) { return a(r, i) != a(r, j) ? a(r, i) > a(r, j) : i < j; });
       for (index_type j = 0; j < k; ++j) {
         out.indices(r, j) = order[static_cast<std::size_t>(j)];
         out.values(r, j) = a(r, out.indices(r, j));

@@ -87,8 +87,9 @@ void add_block(B& ctx, tensor_t<B>& out, const tensor_t<B>& a, index_type r0, in
 ///
 ///     A_ts = softmax_s( <q_t, k_s> / sqrt(w) ),   o_t = sum_s A_ts v_s,   w = d / heads
 ///
-/// `q` is `[Q, d]`, `kv` is `[R, 2d]` (keys, then values), `prefix_kv` is `[P, 2d]`, P >= 0 rows seen by every sequence.
-/// Returns `[Q, d]`. Sharing the prefix is exact because attention is causal: no prefix row depends on what follows it.
+/// `q` is `[Q, d]`, `kv` is `[R, 2d]` (keys, then values), `prefix_kv` is `[P, 2d]`, P >= 0 rows seen by every
+/// sequence. Returns `[Q, d]`. Sharing the prefix is exact because attention is causal: no prefix row depends on what
+/// follows it.
 struct attention_t {
   template <Backend B>
   tensor_t<B> operator()(B& ctx, const attention_layout& layout, const tensor_t<B>& q, const tensor_t<B>& kv,
@@ -145,8 +146,8 @@ struct attention_pullback_t {
       const auto d_o = ctx.block(d_out, head.query_row, head.column, ctx.rows(a), width);
       const auto d_a = ctx.matmul_nt(d_o, head.value);
       const auto mean = ctx.reduce_rows(reduction::sum{}, ctx.map(element::multiply{}, a, d_a));
-      const auto d_s = ctx.map(per_root_width,
-                               ctx.map(element::multiply{}, a, ctx.map_rows(element::subtract{}, d_a, mean)));
+      const auto d_s =
+          ctx.map(per_root_width, ctx.map(element::multiply{}, a, ctx.map_rows(element::subtract{}, d_a, mean)));
       ctx.paste(out.dq, ctx.matmul(d_s, head.key), head.query_row, head.column);
       const auto scatter = [&](const tensor_t<B>& gradient, index_type column) {
         if (prefix > 0) detail::add_block(ctx, d_prefix_kv, ctx.block(gradient, 0, 0, prefix, width), 0, column);
