@@ -17,7 +17,8 @@
 
 namespace negood {
 
-/// The system calls of a save. Tests pass a derived object that fails at a chosen call; everybody else uses the default.
+/// The system calls of a save. Tests pass a derived object that fails at a chosen call; everybody else uses the
+/// default.
 struct file_system {
   virtual ~file_system() = default;
   virtual int open(const char* path, int flags, mode_t mode) { return ::open(path, flags, mode); }
@@ -77,7 +78,8 @@ inline opened_file open_regular(const std::filesystem::path& path, std::uint64_t
   out.size = static_cast<std::uint64_t>(info.st_size);
   if (out.size > max_bytes)
     fail(error_category::resource, "negood.io.3", path.string(),
-         std::to_string(out.size) + " bytes; the limit is " + std::to_string(max_bytes), "raise the limit if you trust it");
+         std::to_string(out.size) + " bytes; the limit is " + std::to_string(max_bytes),
+         "raise the limit if you trust it");
   return out;
 }
 
@@ -132,8 +134,8 @@ class atomic_writer {
     }
     static std::atomic<unsigned> counter{0};
     for (int attempt = 0; attempt < 100 && fd_ < 0; ++attempt) {
-      temporary_ = directory() / (".negood-" + std::to_string(::getpid()) + "-" +
-                                  std::to_string(counter.fetch_add(1)) + ".tmp");
+      temporary_ =
+          directory() / (".negood-" + std::to_string(::getpid()) + "-" + std::to_string(counter.fetch_add(1)) + ".tmp");
       fd_ = calls_.open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
       if (fd_ < 0 && errno != EEXIST && errno != EINTR) break;
     }

@@ -14,7 +14,8 @@ namespace negood {
 class safetensors_file {
  public:
   /// Reads the whole file into memory.
-  /// \throws error negood.io.1 to .5; negood.safetensors.1 too short, .2 header length, .3 to .5 see the header's reader
+  /// \throws error negood.io.1 to .5; negood.safetensors.1 too short, .2 header length, .3 to .5 see the header's
+  /// reader
   static safetensors_file read(const std::filesystem::path& path, const safetensors_limits& limits = {}) {
     return safetensors_file(byte_source::read(path, limits.file_bytes), limits);
   }
@@ -23,11 +24,13 @@ class safetensors_file {
     return safetensors_file(byte_source::open(path, limits.file_bytes), limits);
   }
   /// Takes the bytes of a file; `name` stands for it in messages.
-  static safetensors_file parse(byte_vector bytes, std::string name = "safetensors", const safetensors_limits& limits = {}) {
+  static safetensors_file parse(byte_vector bytes, std::string name = "safetensors",
+                                const safetensors_limits& limits = {}) {
     return safetensors_file(byte_source::from_bytes(std::move(bytes), std::move(name)), limits);
   }
   /// As above, over bytes that outlive the result.
-  static safetensors_file parse(byte_view bytes, std::string name = "safetensors", const safetensors_limits& limits = {}) {
+  static safetensors_file parse(byte_view bytes, std::string name = "safetensors",
+                                const safetensors_limits& limits = {}) {
     return safetensors_file(byte_source::from_view(bytes, std::move(name)), limits);
   }
 
@@ -60,7 +63,8 @@ class safetensors_file {
   /// A tensor's values as a matrix: rank 0 is [1, 1], rank 1 [n, 1], rank 2 as it is, above that [shape[0], the rest].
   ///
   /// Real dtypes convert to the nearest T; integers must be exact values of T; reals never become integers.
-  /// \throws error negood.safetensors.6 no such tensor, .7 dtype unknown or not convertible, .8 a value that does not fit
+  /// \throws error negood.safetensors.6 no such tensor, .7 dtype unknown or not convertible, .8 a value that does not
+  /// fit
   template <class T>
   host_matrix<T> tensor(std::string_view tensor_name) const {
     const safetensors_tensor& t = info(tensor_name);
@@ -82,8 +86,8 @@ class safetensors_file {
       source_.read_at(data_ + t.begin + first * width, {raw.data(), n * width});
       if (const auto bad = convert_scalars<T>(t.dtype, raw.data(), out.data() + first, n))
         fail(error_category::artifact, "negood.safetensors.8", name(),
-             "tensor " + detail::quote_name(t.name) + ", element " + std::to_string(first + *bad) + ": the " + t.dtype_name +
-                 " value is no value of " + std::string(scalar_name(scalar_type_of<T>())));
+             "tensor " + detail::quote_name(t.name) + ", element " + std::to_string(first + *bad) + ": the " +
+                 t.dtype_name + " value is no value of " + std::string(scalar_name(scalar_type_of<T>())));
     }
     return out;
   }

@@ -26,11 +26,11 @@ struct safetensors_limits {
 /// One tensor as its header describes it. Offsets count from the first data byte.
 struct safetensors_tensor {
   std::string name;
-  std::string dtype_name;                     ///< as written in the file, also where negood does not know it
+  std::string dtype_name;  ///< as written in the file, also where negood does not know it
   scalar_type dtype = scalar_type::unknown;
   std::vector<std::uint64_t> shape;
   std::uint64_t begin = 0, end = 0;
-  index_type rows = 0, cols = 0;              ///< the matrix form, see to_matrix_shape
+  index_type rows = 0, cols = 0;  ///< the matrix form, see to_matrix_shape
 };
 
 using metadata_entry = std::pair<std::string, std::string>;
@@ -89,8 +89,8 @@ class safetensors_events : public nlohmann::json_sax<nlohmann::json> {
   bool string(string_t& value) override {
     if (state_ == state::metadata) {
       if (value.size() > limits_.metadata_bytes)
-        return stop("metadata " + quote_name(key_) + " holds " + std::to_string(value.size()) + " bytes; the limit is " +
-                    std::to_string(limits_.metadata_bytes));
+        return stop("metadata " + quote_name(key_) + " holds " + std::to_string(value.size()) +
+                    " bytes; the limit is " + std::to_string(limits_.metadata_bytes));
       out_.metadata.emplace_back(key_, std::move(value));
       return true;
     }
@@ -144,9 +144,12 @@ class safetensors_events : public nlohmann::json_sax<nlohmann::json> {
   }
 
   bool start_array(std::size_t) override {
-    if (state_ == state::tensor && field_ == field::shape) state_ = state::shape;
-    else if (state_ == state::tensor && field_ == field::offsets) state_ = state::offsets;
-    else return refuse("an array");
+    if (state_ == state::tensor && field_ == field::shape)
+      state_ = state::shape;
+    else if (state_ == state::tensor && field_ == field::offsets)
+      state_ = state::offsets;
+    else
+      return refuse("an array");
     return true;
   }
 
@@ -216,7 +219,8 @@ inline void check_safetensors_layout(std::vector<safetensors_tensor>& tensors, s
     const auto bytes = checked_mul(form->elements, scalar_size(t.dtype));
     if (!bytes || *bytes != t.end - t.begin)
       refuse(t, "negood.safetensors.5",
-             "spans " + std::to_string(t.end - t.begin) + " bytes, which is not its shape times the size of " + t.dtype_name);
+             "spans " + std::to_string(t.end - t.begin) + " bytes, which is not its shape times the size of " +
+                 t.dtype_name);
   }
   std::stable_sort(tensors.begin(), tensors.end(), [](const safetensors_tensor& a, const safetensors_tensor& b) {
     return a.begin != b.begin ? a.begin < b.begin : a.end < b.end;
@@ -224,9 +228,10 @@ inline void check_safetensors_layout(std::vector<safetensors_tensor>& tensors, s
   std::uint64_t at = 0;
   for (const safetensors_tensor& t : tensors) {
     if (t.begin != at)
-      refuse(t, "negood.safetensors.4",
-             (t.begin < at ? "overlaps the tensor before it: it begins at " : "leaves a hole before it: it begins at ") +
-                 std::to_string(t.begin) + ", the data before it ends at " + std::to_string(at));
+      refuse(
+          t, "negood.safetensors.4",
+          (t.begin < at ? "overlaps the tensor before it: it begins at " : "leaves a hole before it: it begins at ") +
+              std::to_string(t.begin) + ", the data before it ends at " + std::to_string(at));
     at = t.end;
   }
   if (at != data_bytes)

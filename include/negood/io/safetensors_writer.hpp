@@ -30,7 +30,8 @@ class safetensors_writer {
     const auto form = to_matrix_shape(shape);
     if (shape.size() > detail::safetensors_max_rank || !form || form->elements != values.size())
       fail(error_category::usage, "negood.safetensors.9", "safetensors_writer",
-           "tensor " + detail::quote_name(name) + " has " + std::to_string(values.size()) + " values, not those of its shape");
+           "tensor " + detail::quote_name(name) + " has " + std::to_string(values.size()) +
+               " values, not those of its shape");
     check_key(name, "tensor");
     if (name == "__metadata__" || !names_.emplace(name, 0).second)
       fail(error_category::usage, "negood.safetensors.9", "safetensors_writer",
@@ -94,9 +95,8 @@ class safetensors_writer {
   std::vector<const entry*> ordered() const {
     std::vector<const entry*> out;
     for (const entry& e : entries_) out.push_back(&e);
-    std::stable_sort(out.begin(), out.end(), [](const entry* a, const entry* b) {
-      return scalar_size(a->type) > scalar_size(b->type);
-    });
+    std::stable_sort(out.begin(), out.end(),
+                     [](const entry* a, const entry* b) { return scalar_size(a->type) > scalar_size(b->type); });
     return out;
   }
 
@@ -122,7 +122,8 @@ class safetensors_writer {
     json += '}';
     json.append((64 - (8 + json.size()) % 64) % 64, ' ');
     if (json.size() > 100'000'000)
-      fail(error_category::resource, "negood.safetensors.9", "safetensors_writer", "its header passes 100,000,000 bytes");
+      fail(error_category::resource, "negood.safetensors.9", "safetensors_writer",
+           "its header passes 100,000,000 bytes");
     byte_vector out;
     append_le(out, static_cast<std::uint64_t>(json.size()));
     const byte_view text = as_byte_view(json);

@@ -16,18 +16,23 @@ constexpr std::size_t scalar_size(scalar_type t) noexcept {
   switch (t) {
     case scalar_type::f64:
     case scalar_type::i64:
-    case scalar_type::u64: return 8;
+    case scalar_type::u64:
+      return 8;
     case scalar_type::f32:
     case scalar_type::i32:
-    case scalar_type::u32: return 4;
+    case scalar_type::u32:
+      return 4;
     case scalar_type::f16:
     case scalar_type::bf16:
     case scalar_type::i16:
-    case scalar_type::u16: return 2;
+    case scalar_type::u16:
+      return 2;
     case scalar_type::i8:
     case scalar_type::u8:
-    case scalar_type::boolean: return 1;
-    case scalar_type::unknown: break;
+    case scalar_type::boolean:
+      return 1;
+    case scalar_type::unknown:
+      break;
   }
   return 0;
 }
@@ -113,38 +118,53 @@ std::optional<std::size_t> convert_scalars(scalar_type type, const std::uint8_t*
   const auto same = [](auto v) { return v; };
   if constexpr (std::is_floating_point_v<T>) {
     switch (type) {
-      case scalar_type::f64: detail::convert_reals<T, double>(from, to, count, same); return std::nullopt;
-      case scalar_type::f32: detail::convert_reals<T, float>(from, to, count, same); return std::nullopt;
+      case scalar_type::f64:
+        detail::convert_reals<T, double>(from, to, count, same);
+        return std::nullopt;
+      case scalar_type::f32:
+        detail::convert_reals<T, float>(from, to, count, same);
+        return std::nullopt;
       case scalar_type::f16:
         detail::convert_reals<T, std::uint16_t>(from, to, count, [](std::uint16_t b) { return from_half_bits(b); });
         return std::nullopt;
       case scalar_type::bf16:
         detail::convert_reals<T, std::uint16_t>(from, to, count, [](std::uint16_t b) { return from_bfloat16_bits(b); });
         return std::nullopt;
-      default: break;
+      default:
+        break;
     }
   }
   switch (type) {
-    case scalar_type::i64: return detail::convert_integers<T, std::int64_t>(from, to, count);
-    case scalar_type::i32: return detail::convert_integers<T, std::int32_t>(from, to, count);
-    case scalar_type::i16: return detail::convert_integers<T, std::int16_t>(from, to, count);
-    case scalar_type::i8: return detail::convert_integers<T, std::int8_t>(from, to, count);
-    case scalar_type::u64: return detail::convert_integers<T, std::uint64_t>(from, to, count);
-    case scalar_type::u32: return detail::convert_integers<T, std::uint32_t>(from, to, count);
-    case scalar_type::u16: return detail::convert_integers<T, std::uint16_t>(from, to, count);
-    case scalar_type::u8: return detail::convert_integers<T, std::uint8_t>(from, to, count);
+    case scalar_type::i64:
+      return detail::convert_integers<T, std::int64_t>(from, to, count);
+    case scalar_type::i32:
+      return detail::convert_integers<T, std::int32_t>(from, to, count);
+    case scalar_type::i16:
+      return detail::convert_integers<T, std::int16_t>(from, to, count);
+    case scalar_type::i8:
+      return detail::convert_integers<T, std::int8_t>(from, to, count);
+    case scalar_type::u64:
+      return detail::convert_integers<T, std::uint64_t>(from, to, count);
+    case scalar_type::u32:
+      return detail::convert_integers<T, std::uint32_t>(from, to, count);
+    case scalar_type::u16:
+      return detail::convert_integers<T, std::uint16_t>(from, to, count);
+    case scalar_type::u8:
+      return detail::convert_integers<T, std::uint8_t>(from, to, count);
     case scalar_type::boolean:
       for (std::size_t i = 0; i < count; ++i) {
         if (from[i] > 1) return i;
         to[i] = static_cast<T>(from[i]);
       }
       return std::nullopt;
-    default: break;
+    default:
+      break;
   }
   return std::size_t{0};
 }
 
-/// Appends the values in file type `to`, little-endian; reals round to nearest even, integers go only to their own type.
+/// Appends the values in file type `to`, little-endian; reals round to nearest even, integers go only to their own
+/// type.
 template <class T>
 void append_scalars(byte_vector& out, std::span<const T> values, scalar_type to) {
   if (to == scalar_type_of<T>()) {
@@ -170,7 +190,8 @@ void append_scalars(byte_vector& out, std::span<const T> values, scalar_type to)
       case scalar_type::bf16:
         for (const T v : values) append_le(out, to_bfloat16_bits(static_cast<double>(v)));
         return;
-      default: break;
+      default:
+        break;
     }
   }
   fail(error_category::usage, "negood.io.10", "append_scalars",
