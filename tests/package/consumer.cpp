@@ -1,4 +1,5 @@
-// A program outside the project: it sees the core, the Eigen backend and the file component, and links to what they need.
+// A program outside the project: it sees the core, the Eigen backend and the file component, and links to what they
+// need.
 #include <negood/backend/host_matrix.hpp>
 #include <negood/io/atomic_file.hpp>
 #if __has_include(<negood/backend/eigen.hpp>)
