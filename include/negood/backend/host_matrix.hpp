@@ -61,8 +61,9 @@ class host_matrix {
   }
   std::span<T> row(index_type r) noexcept { return {data() + r * cols_, static_cast<std::size_t>(cols_)}; }
   std::span<const T> row(index_type r) const noexcept { return {data() + r * cols_, static_cast<std::size_t>(cols_)}; }
-  std::vector<T>& values() noexcept { return values_; }
-  const std::vector<T>& values() const noexcept { return values_; }
+  std::vector<T>& values() & noexcept { return values_; }
+  const std::vector<T>& values() const& noexcept { return values_; }
+  std::vector<T> values() && noexcept { return std::move(values_); }  // a temporary's values outlive it in a range-for
   host_view<T> view() const noexcept { return {data(), rows_, cols_}; }
   operator host_view<T>() const noexcept { return view(); }
 
