@@ -2,10 +2,12 @@
 #pragma once
 
 #include <negood/detector/detector_record.hpp>
+#include <negood/detector/threshold.hpp>
 #include <negood/feature/check.hpp>
 #include <negood/math/normalise.hpp>
 #include <negood/score/scores.hpp>
 
+#include <charconv>
 #include <cmath>
 #include <utility>
 
@@ -111,6 +113,24 @@ detector<B> make_detector(B& ctx, const prompt_bank<B>& bank, std::vector<std::s
   r.logit_scale = bank.logit_scale;
   r.groups = std::max<index_type>(1, static_cast<index_type>(bank.packed_groups.size()));
   return detector<B>(ctx, std::move(r));
+}
+
+/// Writes a calibrated threshold and how it came about ("id_recall=0.95 n=1000") into a record.
+inline void apply_threshold(detector_record& r, const calibrated_threshold& t) {
+  char level[32];
+  const auto end = std::to_chars(level, level + sizeof level, t.level).ptr;
+  r.threshold = t.threshold;
+  r.threshold_policy = t.policy + "=" + std::string(level, end) + " n=" + std::to_string(t.n);
+}
+
+/// Sets the threshold from the scores of ID images (never from OOD images): with `id_recall` r, at least a share r of
+/// them is accepted. Calibrate on images the detector did not learn from, or expect the recall on new ones to be lower.
+template <Backend B>
+calibrated_threshold calibrate(detector<B>& d, const host_matrix<real_t<B>>& id_features,
+                               const threshold_options& options = {}) {
+  const auto t = calibrate_threshold(std::span<const double>(d.score(id_features)), options);
+  apply_threshold(d.record(), t);
+  return t;
 }
 
 }  // namespace negood

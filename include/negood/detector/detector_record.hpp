@@ -5,6 +5,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <string>
 #include <vector>
@@ -102,8 +103,8 @@ inline void check_record(const detector_record& r) {
     bad("negood.detector.10",
         std::to_string(r.groups) + " groups of " + std::to_string(r.negative.rows()) + " negatives",
         "use between 1 and M groups");
-  if (r.threshold && !std::isfinite(*r.threshold))
-    bad("negood.detector.11", "the threshold is not finite", "calibrate again");
+  if (r.threshold && !(*r.threshold < std::numeric_limits<double>::infinity()))  // -inf accepts everything
+    bad("negood.detector.11", "the threshold is not a number below infinity", "calibrate again");
 }
 
 }  // namespace negood

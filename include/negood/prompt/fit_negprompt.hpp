@@ -2,6 +2,7 @@
 /// NND.
 #pragma once
 
+#include <negood/clip/model.hpp>
 #include <negood/loss/cross_entropy.hpp>
 #include <negood/loss/multilabel.hpp>
 #include <negood/loss/nis.hpp>
@@ -426,6 +427,16 @@ negprompt_fit<real_t<B>> fit_negprompt(B& ctx, const clip::text_tower<B>& tower,
                              "): they act as one; raise gamma, noise or the rate");
   }
   return fit;
+}
+
+/// The same with everything a model folder holds.
+template <Backend B>
+negprompt_fit<real_t<B>> fit_negprompt(B& ctx, const clip::model<B>& model, const std::vector<std::string>& names,
+                                       const training_features<real_t<B>>& train, const negprompt_options& options = {},
+                                       const training_start<real_t<B>>& start = {},
+                                       const training_hooks<real_t<B>>& hooks = {}) {
+  return fit_negprompt(ctx, clip::require_text(model, "fit_negprompt"), model.tokenizer,
+                       clip::require_logit_scale(model, "fit_negprompt"), names, train, options, start, hooks);
 }
 
 }  // namespace negood

@@ -1,6 +1,7 @@
 /// \file learned_prompts.hpp  What NegPrompt learns: contexts without class names, to be bound to any names.
 #pragma once
 
+#include <negood/clip/model.hpp>
 #include <negood/prompt/negprompt_options.hpp>
 #include <negood/prompt/tokens.hpp>
 #include <negood/score/prompt_bank.hpp>
@@ -58,6 +59,10 @@ struct learned_prompts {
     auto negative_features =
         negatives > 0 && negative.rows() > 0 ? features(negative, negatives) : ctx.zeros(0, tower.config.embedding);
     return make_prompt_bank(ctx, std::move(positives), std::move(negative_features), logit_scale);
+  }
+  template <Backend B>
+  prompt_bank<B> bind(B& ctx, const clip::model<B>& model, const std::vector<std::string>& names) const {
+    return bind(ctx, clip::require_text(model, "bind"), model.tokenizer, names);
   }
 };
 
