@@ -2,6 +2,7 @@
 #pragma once
 
 #include <negood/error.hpp>
+#include <negood/text/number.hpp>
 
 #include <array>
 #include <optional>
@@ -85,7 +86,7 @@ inline index_type largest_count(index_type total, double share) noexcept {
 
 inline void require_share(double share, std::string_view code, std::string_view where, std::string_view name) {
   if (!(share > 0.0 && share <= 1.0))
-    fail(error_category::usage, code, where, std::string(name) + " is " + std::to_string(share),
+    fail(error_category::usage, code, where, std::string(name) + " is " + text::significant(share, 6),
          "it must lie in (0, 1]");
 }
 
