@@ -226,8 +226,8 @@ inline model_config read_model_config(const std::filesystem::path& folder) {
     const detail::config_reader p(preprocessor, extra.string());
     if (!out.mean) out.mean = p.triple("image_mean", false);
     if (!out.std) out.std = p.triple("image_std", true);
-    if (const auto resample = p.count("resample"); resample && *resample != 3)
-      out.warnings.push_back(extra.string() + ": resample " + std::to_string(*resample) +
+    if (const auto resample = p.real("resample"); resample && *resample != 3)
+      out.warnings.push_back(extra.string() + ": resample " + std::to_string(static_cast<int>(*resample)) +
                              " is not bicubic (3); negood resizes bicubic as CLIP does");
   }
   return out;
