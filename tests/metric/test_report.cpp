@@ -94,8 +94,8 @@ TEST_CASE("F-15, F-16: names are escaped for where they are printed", "[metric][
   CHECK_THAT(eval_html(table), !Contains("</script>") && !Contains("<b>") && !Contains("\x1b") &&
                                    !Contains("\xE2\x80\xAE") && Contains("&lt;/script&gt;"));
   CHECK_THAT(eval_latex(table), !Contains("\\input") && Contains("\\textbackslash{}input\\{x\\}"));
-  CHECK_THAT(eval_csv(table), Contains("\n\"'=cmd|") && Contains("\"\"end,;|\\xff\"") && !Contains("\x1b"));
-  CHECK_THAT(eval_text(table), !Contains("\x1b") && Contains("\\x1b[2J\\u202e") && Contains("\\xff"));
+  CHECK_THAT(eval_csv(table), Contains("\n\"'=cmd|") && Contains("\"\"end,;|\\x{ff}\"") && !Contains("\x1b"));
+  CHECK_THAT(eval_text(table), !Contains("\x1b") && Contains("\\u{001b}[2J\\u{202e}") && Contains("\\x{ff}"));
   CHECK_THAT(eval_markdown(table), Contains("\\|") && !Contains("<b>"));
   CHECK_THAT(eval_json(table),
              Contains("\\u003c/script\\u003e") && Contains("\\u001b[2J\\u202e\\\"end") && Contains("\\ufffd\""));
@@ -110,14 +110,14 @@ TEST_CASE("escapes keep what is harmless and show what is not", "[text]") {
   CHECK(text::escape_csv(plain) == '"' + plain + '"');
   CHECK(text::escape_csv("plain name") == "plain name");
   for (const char* formula : {"=1", "+1", "-1", "@x", "  =1"}) CHECK_THAT(text::escape_csv(formula), Contains("'"));
-  CHECK(text::escape_csv("\t=1") == "\\x09=1");
-  CHECK(text::escape_terminal("a\\b\nc") == "a\\\\b\\x0ac");
+  CHECK(text::escape_csv("\t=1") == "\\u{0009}=1");
+  CHECK(text::escape_terminal("a\\b\nc") == "a\\\\b\\u{000a}c");
   // Not UTF-8: overlong, surrogate, beyond the last code point, cut short.
-  CHECK(text::escape_terminal("\xC0\xAF") == "\\xc0\\xaf");
-  CHECK(text::escape_terminal("\xED\xA0\x80") == "\\xed\\xa0\\x80");
-  CHECK(text::escape_terminal("\xF5\x80\x80\x80") == "\\xf5\\x80\\x80\\x80");
-  CHECK(text::escape_terminal("\xE7\x8C") == "\\xe7\\x8c");
-  CHECK(text::escape_terminal("\xF3\xA0\x80\xA1") == "\\U000e0021");
+  CHECK(text::escape_terminal("\xC0\xAF") == "\\x{c0}\\x{af}");
+  CHECK(text::escape_terminal("\xED\xA0\x80") == "\\x{ed}\\x{a0}\\x{80}");
+  CHECK(text::escape_terminal("\xF5\x80\x80\x80") == "\\x{f5}\\x{80}\\x{80}\\x{80}");
+  CHECK(text::escape_terminal("\xE7\x8C") == "\\x{e7}\\x{8c}");
+  CHECK(text::escape_terminal("\xF3\xA0\x80\xA1") == "\\u{e0021}");
   CHECK(text::json_string("\xF3\xA0\x80\xA1") == "\"\\udb40\\udc21\"");
   CHECK(text::json_string(std::string_view("a\0b", 3)) == "\"a\\u0000b\"");
   CHECK(text::escape_latex("50% of $x_1^2 ~ #{}&\"<>") ==

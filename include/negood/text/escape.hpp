@@ -1,8 +1,8 @@
 /// \file escape.hpp  Names from outside, made safe for where they are printed (F-15, F-16).
 ///
-/// Input is UTF-8; a byte that is not is shown as \xNN. Control characters and the invisible ones that reorder or hide
-/// text (bidirectional marks, zero-width characters, line separators) are shown as their code point, so that what is
-/// read is what is there.
+/// Input is UTF-8; a byte that is not is shown as \x{NN}. Control characters and the invisible ones that reorder or
+/// hide text (bidirectional marks, zero-width characters, line separators) are shown as their code point, so that what
+/// is read is what is there.
 #pragma once
 
 #include <cstdint>
@@ -55,11 +55,9 @@ void walk(std::string_view s, Plain plain, Hidden hidden) {
     const code_point c = next_code_point(s);
     const std::size_t length = c.length == 0 ? 1 : c.length;
     if (c.length == 0) {
-      hidden("\\x" + hex(static_cast<unsigned char>(s[0]), 2));
+      hidden("\\x{" + hex(static_cast<unsigned char>(s[0]), 2) + '}');
     } else if (deceptive(c.value)) {
-      hidden(c.value < 0x100     ? "\\x" + hex(c.value, 2)
-             : c.value < 0x10000 ? "\\u" + hex(c.value, 4)
-                                 : "\\U" + hex(c.value, 8));
+      hidden("\\u{" + hex(c.value, c.value > 0xFFFF ? 5 : 4) + '}');
     } else {
       plain(c.value, s.substr(0, length));
     }
@@ -108,7 +106,7 @@ inline std::string escape_html(std::string_view s) {
   return out;
 }
 
-/// One CSV field, quoted where needed. A field that a spreadsheet would run (it begins, blanks aside, with = + - @)
+/// One CSV field, quoted where needed. A field that a spreadsheet would run (it begins, blanks aside, with = + - @ | %)
 /// gets a leading apostrophe; negative numbers are written as numbers and do not pass here.
 inline std::string escape_csv(std::string_view s) {
   std::string body;
@@ -122,7 +120,7 @@ inline std::string escape_csv(std::string_view s) {
       },
       [&](const std::string& shown) { body += shown; });
   const std::size_t first = body.find_first_not_of(' ');
-  if (first != std::string::npos && std::string_view("=+-@").find(body[first]) != std::string_view::npos)
+  if (first != std::string::npos && std::string_view("=+-@|%").find(body[first]) != std::string_view::npos)
     body.insert(0, 1, '\'');
   quote = quote || (!body.empty() && (body.front() == ' ' || body.back() == ' '));
   return quote ? '"' + body + '"' : body;
