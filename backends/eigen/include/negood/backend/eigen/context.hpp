@@ -5,6 +5,7 @@
 #include <negood/backend/eigen/frozen.hpp>
 #include <negood/backend/eigen/fused.hpp>
 #include <negood/backend/eigen/products.hpp>
+#include <negood/backend/eigen/reductions.hpp>
 #include <negood/backend/eigen/tensor.hpp>
 #include <negood/backend/eigen/vector_math.hpp>
 #include <negood/backend/precision.hpp>
@@ -251,14 +252,14 @@ class context {
   tensor product(index_type m, index_type n, index_type k, detail::strided<Real> a, detail::strided<Real> b) {
     tensor out(m, n);
     const auto run = [this](index_type count, auto&& f) { this->tasks(count, true, f); };
-    detail::multiply(run, precision_, m, n, k, a, b, out.data());
+    detail::multiply(run, threads(), precision_, m, n, k, a, b, out.data());
     return out;
   }
   tensor frozen_product(const tensor& x, const frozen& w, direction way, const Real* bias) {
     const index_type n = way == direction::normal ? w.cols() : w.rows();
     tensor out(x.rows(), n);
     const auto run = [this](index_type count, auto&& f) { this->tasks(count, true, f); };
-    w.multiply(run, way, x.rows(), x.data(), bias, out.data());
+    w.multiply(run, threads(), way, x.rows(), x.data(), bias, out.data());
     return out;
   }
 

@@ -54,7 +54,7 @@ NEGOOD_INLINE void store(T* p, vec<T> v) {
 /// The first `count` < lanes values, `fill` beyond.
 template <class T>
 NEGOOD_INLINE vec<T> load_part(const T* p, index_type count, T fill = T(0)) {
-  vec<T> v = vec<T>{} + fill;
+  vec<T> v = fill - vec<T>{};
   std::memcpy(&v, p, static_cast<std::size_t>(count) * sizeof(T));
   return v;
 }
@@ -64,7 +64,7 @@ NEGOOD_INLINE void store_part(T* p, vec<T> v, index_type count) {
 }
 template <class T>
 NEGOOD_INLINE vec<T> splat(T x) {
-  return vec<T>{} + x;
+  return x - vec<T>{};  // x - 0 is x for every x, -0 too, so that the compiler drops the subtraction; not so x + 0
 }
 template <class T>
 NEGOOD_INLINE vec<T> max(vec<T> a, vec<T> b) {

@@ -18,7 +18,7 @@ namespace detail {
 template <class V>
 NEGOOD_INLINE V polynomial(V, double c) {
   using T = std::remove_cvref_t<decltype(V{}[0])>;
-  return V{} + static_cast<T>(c);
+  return static_cast<T>(c) - V{};
 }
 template <class V, class... C>
 NEGOOD_INLINE V polynomial(V x, double c0, C... rest) {

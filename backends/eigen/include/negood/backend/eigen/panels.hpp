@@ -1,0 +1,185 @@
+/// \file panels.hpp  The multiply-add kernel: a packed right factor times row blocks of the left one, in float or double.
+///
+/// Element (i, j) of the product is one chain of multiply-adds over k in ascending order, whatever the number of rows
+/// and columns around it: the bytes of a row depend on nothing but that row.
+#pragma once
+
+#include <negood/backend/eigen/simd.hpp>
+#include <negood/backend/eigen/tensor.hpp>
+
+#include <algorithm>
+
+#if defined(__clang__)
+#define NEGOOD_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define NEGOOD_UNROLL _Pragma("GCC unroll 32")
+#endif
+
+namespace negood::eigen::detail {
+
+/// Element (i, j) stands at data[i * row_step + j * col_step].
+template <class T>
+struct strided {
+  const T* data = nullptr;
+  index_type row_step = 0, col_step = 0;
+  strided at(index_type i, index_type j) const { return {data + i * row_step + j * col_step, row_step, col_step}; }
+};
+
+/// Copies the `rows` x `cols` corner of a matrix to out[row * ld + col]; either step of it may be 1. In blocks small
+/// enough for the first cache, because one of the two sides is walked against its grain.
+template <class T>
+void copy_block(strided<T> a, index_type rows, index_type cols, T* out, index_type ld) {
+  if (a.col_step == 1) {
+    if (cols > 0)
+      for (index_type r = 0; r < rows; ++r)
+        std::memcpy(out + r * ld, a.data + r * a.row_step, static_cast<std::size_t>(cols) * sizeof(T));
+    return;
+  }
+  constexpr index_type edge = 16;
+  for (index_type c0 = 0; c0 < cols; c0 += edge)
+    for (index_type r0 = 0; r0 < rows; r0 += edge) {
+      const index_type c1 = std::min(cols, c0 + edge), r1 = std::min(rows, r0 + edge);
+      for (index_type c = c0; c < c1; ++c)
+        for (index_type r = r0; r < r1; ++r) out[r * ld + c] = a.data[r * a.row_step + c * a.col_step];
+    }
+}
+
+/// The shape of the register block: `height` rows by two vectors, as many as the registers hold.
+#if defined(__AVX512F__)
+inline constexpr int panel_height = 14;
+#else
+inline constexpr int panel_height = 6;
+#endif
+template <class T>
+inline constexpr index_type panel_width = 2 * simd::lanes<T>;
+
+/// c[i, 0..2 vectors) = start[i] + sum_p a[p, i] b[p]. `a` holds Rows values a step, `b` one panel row a step.
+template <class T, int Rows>
+__attribute__((noinline)) void panel_kernel(index_type k, const T* __restrict a, const T* __restrict b, const T* start,
+                                            index_type start_step, T* c, index_type c_step) {
+  using simd::vec;
+  constexpr index_type lanes = simd::lanes<T>, width = panel_width<T>;
+  vec<T> sum[Rows][2];
+  NEGOOD_UNROLL for (int i = 0; i < Rows; ++i) {
+    sum[i][0] = simd::load<T>(start + i * start_step);
+    sum[i][1] = simd::load<T>(start + i * start_step + lanes);
+    __builtin_prefetch(c + i * c_step, 1);
+    __builtin_prefetch(c + i * c_step + lanes, 1);
+  }
+  for (index_type p = 0; p < k; ++p) {
+    __builtin_prefetch(b + 16 * width);
+    __builtin_prefetch(b + 16 * width + lanes);
+    const vec<T> b0 = simd::load<T>(b), b1 = simd::load<T>(b + lanes);
+    NEGOOD_UNROLL for (int i = 0; i < Rows; ++i) {
+      const vec<T> x = simd::splat<T>(a[i]);
+      sum[i][0] += x * b0;
+      sum[i][1] += x * b1;
+    }
+    a += Rows;
+    b += width;
+  }
+  NEGOOD_UNROLL for (int i = 0; i < Rows; ++i) {
+    simd::store<T>(c + i * c_step, sum[i][0]);
+    simd::store<T>(c + i * c_step + lanes, sum[i][1]);
+  }
+}
+
+/// The right factor `[k, n]` in panels of `panel_width` columns, each `[k, width]`; columns beyond n are 0.
+template <class T>
+class panels {
+ public:
+  static constexpr index_type width = panel_width<T>, row_unit = panel_height;
+  /// Rows of the left factor packed at a time: with k = 512 they fill an eighth of the second cache.
+  static constexpr index_type rows_per_block = 8 * panel_height;
+
+  panels() = default;
+  /// Room for the factor; `pack` fills it, panel by panel.
+  panels(index_type k, index_type n) : k_(k), n_(n), values_(static_cast<std::size_t>(k * count() * width)) {}
+  void pack(index_type j, strided<T> b) {
+    T* out = values_.data() + j * k_ * width;
+    const index_type columns = std::min(width, n_ - j * width);
+    if (columns < width) std::fill(out, out + k_ * width, T(0));
+    copy_block(b.at(0, j * width), k_, columns, out, width);
+  }
+  index_type count() const noexcept { return (n_ + width - 1) / width; }
+  index_type bytes() const noexcept { return k_ * count() * width * static_cast<index_type>(sizeof(T)); }
+
+  /// c[0..m, columns of panels [first, last)) = a b (+ bias); c has n columns.
+  void multiply(index_type m, strided<T> a, index_type first, index_type last, const T* bias, T* c) const {
+    thread_local buffer<T> packed_rows;
+    constexpr index_type depth = 512;
+    for (index_type r0 = 0; r0 < m; r0 += rows_per_block) {
+      const index_type rows = std::min(rows_per_block, m - r0);
+      T* packed = packed_rows.require(static_cast<std::size_t>((rows_per_block + 2) * std::min(k_, depth) + 1));
+      index_type k0 = 0;
+      do {
+        const index_type steps = std::min(depth, k_ - k0);
+        for (index_type s = 0; s < rows; s += panel_height)
+          pack_rows(a.at(r0 + s, k0), std::min<index_type>(panel_height, rows - s), steps, packed + s * steps);
+        for (index_type j = first; j < last; ++j)
+          for (index_type s = 0; s < rows; s += panel_height)
+            one_block(j, k0, steps, packed + s * steps, std::min<index_type>(panel_height, rows - s), bias,
+                      c + (r0 + s) * n_);
+        k0 += steps;
+      } while (k0 < k_);
+    }
+  }
+
+ private:
+  /// An odd number of rows is made even by a row of zeros: half as many kernels.
+  static index_type even(index_type rows) { return (rows + 1) / 2 * 2; }
+  static void pack_rows(strided<T> a, index_type rows, index_type steps, T* out) {
+    const index_type height = even(rows);
+    if (rows < height)
+      for (index_type p = 0; p < steps; ++p) out[p * height + rows] = T(0);
+    copy_block(strided<T>{a.data, a.col_step, a.row_step}, steps, rows, out, height);
+  }
+  void one_block(index_type j, index_type k0, index_type steps, const T* a, index_type rows, const T* bias, T* c) const {
+    const T* b = values_.data() + (j * k_ + k0) * width;
+    const index_type columns = std::min(width, n_ - j * width), height = even(rows);
+    alignas(64) T edge[panel_height * width];
+    alignas(64) T start_row[width] = {};
+    T* out = c + j * width;
+    const T* start = start_row;
+    index_type start_step = 0;
+    const bool whole = columns == width && height == rows;
+    if (k0 > 0) {
+      start = out;
+      start_step = n_;
+    } else if (bias) {
+      if (columns == width)
+        start = bias + j * width;
+      else
+        std::copy_n(bias + j * width, columns, start_row);
+    }
+    if (whole) return kernel(height, steps, a, b, start, start_step, out, n_);
+    if (k0 > 0) {
+      std::fill(edge, edge + height * width, T(0));
+      for (index_type i = 0; i < rows; ++i) std::copy_n(out + i * n_, columns, edge + i * width);
+      start = edge;
+      start_step = width;
+    }
+    kernel(height, steps, a, b, start, start_step, edge, width);
+    for (index_type i = 0; i < rows; ++i) std::copy_n(edge + i * width, columns, out + i * n_);
+  }
+  static void kernel(index_type height, index_type k, const T* a, const T* b, const T* start, index_type start_step, T* c,
+                     index_type c_step) {
+    switch (height) {
+      case 2: return panel_kernel<T, 2>(k, a, b, start, start_step, c, c_step);
+      case 4: return panel_kernel<T, 4>(k, a, b, start, start_step, c, c_step);
+      case 6: return panel_kernel<T, 6>(k, a, b, start, start_step, c, c_step);
+#if defined(__AVX512F__)
+      case 8: return panel_kernel<T, 8>(k, a, b, start, start_step, c, c_step);
+      case 10: return panel_kernel<T, 10>(k, a, b, start, start_step, c, c_step);
+      case 12: return panel_kernel<T, 12>(k, a, b, start, start_step, c, c_step);
+      case 14: return panel_kernel<T, 14>(k, a, b, start, start_step, c, c_step);
+#endif
+      default: return;
+    }
+  }
+
+  index_type k_ = 0, n_ = 0;
+  buffer<T> values_;
+};
+
+}  // namespace negood::eigen::detail
