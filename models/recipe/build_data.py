@@ -174,7 +174,7 @@ def texture(kind, rng, s=28):
 
 
 TEXTURES = ['stripes|striped pattern|lines', 'noise|static|random noise|grain', 'dots|dotted pattern|spots', 'rings|circles|ripples', 'clouds|fog|blur|smoke', 'blank|plain surface|empty background|nothing']
-TRAIN_FONTS = ['liberation', 'freefont', 'noto/NotoSans-', 'noto/NotoSerif-', 'noto/NotoMono-', 'noto/NotoSansMono-', 'noto/NotoSansDisplay-', 'noto/NotoSerifDisplay-']
+TRAIN_FONTS = ['liberation', 'noto/NotoSans-', 'noto/NotoSerif-', 'noto/NotoMono-', 'noto/NotoSansMono-', 'noto/NotoSansDisplay-', 'noto/NotoSerifDisplay-']
 
 
 def font_files(prefixes):

@@ -164,10 +164,11 @@ def main():
     ap.add_argument('--seed', type=int, default=1)
     ap.add_argument('--init', help='a checkpoint to go on from')
     ap.add_argument('--lr', type=float, default=1.5e-3)
-    ap.add_argument('--batch', type=int, nargs=3, default=[64, 32, 16], help='fashion, emoji, letters and textures')
+    ap.add_argument('--batch', type=int, nargs=3, default=[84, 24, 14], help='fashion, emoji, letters and textures')
     ap.add_argument('--set', nargs='*', default=[], help='changes of the configuration, name=number')
     a = ap.parse_args()
     torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
     torch.manual_seed(a.seed)
     rng = random.Random(a.seed)
 
@@ -219,7 +220,7 @@ def main():
             for j in [rng.randrange(10) for _ in range(5)] + rng.sample(range(len(concepts)), 5):
                 cap_of.append(j)
                 caps.append([rng.randrange(512, tok.sos) for _ in range(rng.randrange(3, 18))] + tok.encode(rng.choice(concepts[j]['names']) + rng.choice(['', '.'])))
-        syn = [wn[i] for i in np.searchsorted(draw, np.array([rng.random() for _ in range(32)]))]
+        syn = [wn[i] for i in np.searchsorted(draw, np.array([rng.random() for _ in range(24)]))]
         lemmas = [tok.encode(word(rng, rng.choice(s['words']))) for s in syn]
         other = []
         for s in syn:
