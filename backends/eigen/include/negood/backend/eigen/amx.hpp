@@ -193,8 +193,9 @@ class tile_panels {
   index_type count() const noexcept { return (n_ + width - 1) / width; }
   index_type bytes() const noexcept { return blocks() * count() * step_bytes(); }
 
-  /// c[0..m, columns of panels [first, last)) = a b (+ bias); c has n columns.
-  void multiply(index_type m, strided<float> a, index_type first, index_type last, const float* bias, float* c) const {
+  /// c[0..m, columns of panels [first, last)) = start + a b; rows of c stand `c_step` apart.
+  void multiply(index_type m, strided<float> a, index_type first, index_type last, summand<float> start, float* c,
+                index_type c_step) const {
     // 16 steps of a panel are 64 KiB and of the rows 512 KiB: both stay in the second cache while they are used.
     constexpr index_type depth = 16;
     thread_local buffer<std::uint8_t> packed_rows;
@@ -218,8 +219,8 @@ class tile_panels {
         }
         for (index_type j = first; j < last; ++j)
           for (index_type s = 0; s < rows; s += 32)
-            one_block(j, b0, steps, packed + s / 32 * depth * step_bytes(), std::min<index_type>(32, rows - s), bias,
-                      c + (r0 + s) * n_);
+            one_block(j, b0, steps, packed + s / 32 * depth * step_bytes(), std::min<index_type>(32, rows - s),
+                      b0 > 0 ? summand<float>{c, c_step}.at(r0 + s) : start.at(r0 + s), c + (r0 + s) * c_step, c_step);
         b0 += steps;
       } while (b0 < blocks());
     }
@@ -237,34 +238,21 @@ class tile_panels {
       split_rows_bf16(a.data + 16 * a.row_step, a.row_step, rows - 16, columns, halves_, out + 1024, step_bytes(), 0, hi);
     // Rows that do not exist keep what the buffer held: a tile row meets only its own output row, which is dropped.
   }
-  void one_block(index_type j, index_type b0, index_type steps, const std::uint8_t* a, index_type rows, const float* bias,
-                 float* c) const {
+  void one_block(index_type j, index_type b0, index_type steps, const std::uint8_t* a, index_type rows,
+                 summand<float> start, float* c, index_type c_step) const {
     const std::uint8_t* b = values_.data() + (j * blocks() + b0) * step_bytes();
     const index_type columns = std::min(width, n_ - j * width);
-    alignas(64) float edge[32 * 32];
-    alignas(64) float start_row[32] = {};
+    static constexpr float zeros[width] = {};
     float* out = c + j * width;
-    const float* start = start_row;
-    index_type start_step = 0;
-    const bool whole = columns == width && (rows == 32 || rows == 16);
-    if (b0 > 0) {
-      start = out;
-      start_step = n_;
-    } else if (bias) {
-      if (columns == width)
-        start = bias + j * width;
-      else
-        std::copy_n(bias + j * width, columns, start_row);
-    }
-    if (whole) return kernel(rows > 16, steps, a, b, start, start_step, out, n_);
-    if (b0 > 0) {
-      std::fill(edge, edge + 32 * 32, 0.0f);
-      for (index_type i = 0; i < rows; ++i) std::copy_n(out + i * n_, columns, edge + i * 32);
-      start = edge;
-      start_step = 32;
-    }
-    kernel(rows > 16, steps, a, b, start, start_step, edge, 32);
-    for (index_type i = 0; i < rows; ++i) std::copy_n(edge + i * 32, columns, out + i * n_);
+    const float* from = start.data ? start.data + j * width : zeros;
+    if (columns == width && (rows == 32 || rows == 16))
+      return kernel(rows > 16, steps, a, b, from, start.row_step, out, c_step);
+    // A block over the edge is computed in a square of its own.
+    alignas(64) float edge[32 * 32] = {};
+    if (start.data)
+      for (index_type i = 0; i < rows; ++i) std::copy_n(from + i * start.row_step, columns, edge + i * 32);
+    kernel(rows > 16, steps, a, b, edge, 32, edge, 32);
+    for (index_type i = 0; i < rows; ++i) std::copy_n(edge + i * 32, columns, out + i * c_step);
   }
   void kernel(bool tall, index_type steps, const std::uint8_t* a, const std::uint8_t* b, const float* start,
               index_type start_step, float* c, index_type c_step) const {

@@ -209,21 +209,16 @@ class context {
   }
   void synchronize() {}
 
-  /// The fused algorithms, see fused.hpp.
+  /// The algorithms of `overrides` in one pass; see fused.hpp.
   template <class Algorithm, class... Arguments>
-    requires requires(fusion<Real>& f, Algorithm a, Arguments&&... args) { f.run(a, std::forward<Arguments>(args)...); }
+    requires requires(context& ctx, Algorithm a, Arguments&&... args) {
+      run_fused(ctx, a, std::forward<Arguments>(args)...);
+    }
   auto fused(Algorithm algorithm, Arguments&&... arguments) {
-    fusion<Real> f{*this};
-    return f.run(algorithm, std::forward<Arguments>(arguments)...);
+    return run_fused(*this, algorithm, std::forward<Arguments>(arguments)...);
   }
 
- private:
-  friend struct fusion<Real>;
-  static constexpr index_type rows_per_block = 64;
-  /// Below this many elements waking the other threads costs more than it saves.
-  static constexpr index_type parallel_size = 1 << 15;
-
-  explicit context(negood::precision p) : precision_(p) {}
+  // For the fused algorithms.
 
   /// f(worker, i) for i in [0, n), over the threads if `large`.
   template <class F>
@@ -248,18 +243,26 @@ class context {
     tasks((n + length - 1) / length, n >= parallel_size,
           [&](index_type, index_type b) { f(b * length, std::min(length, n - b * length)); });
   }
-
-  tensor product(index_type m, index_type n, index_type k, detail::strided<Real> a, detail::strided<Real> b) {
-    tensor out(m, n);
-    const auto run = [this](index_type count, auto&& f) { this->tasks(count, true, f); };
-    detail::multiply(run, threads(), precision_, m, n, k, a, b, out.data());
-    return out;
-  }
+  /// x W or x W', plus a bias row if there is one.
   tensor frozen_product(const tensor& x, const frozen& w, direction way, const Real* bias) {
     const index_type n = way == direction::normal ? w.cols() : w.rows();
     tensor out(x.rows(), n);
     const auto run = [this](index_type count, auto&& f) { this->tasks(count, true, f); };
     w.multiply(run, threads(), way, x.rows(), x.data(), bias, out.data());
+    return out;
+  }
+
+ private:
+  static constexpr index_type rows_per_block = 64;
+  /// Below this many elements waking the other threads costs more than it saves.
+  static constexpr index_type parallel_size = 1 << 15;
+
+  explicit context(negood::precision p) : precision_(p) {}
+
+  tensor product(index_type m, index_type n, index_type k, detail::strided<Real> a, detail::strided<Real> b) {
+    tensor out(m, n);
+    const auto run = [this](index_type count, auto&& f) { this->tasks(count, true, f); };
+    detail::multiply(run, threads(), precision_, m, n, k, a, b, out.data());
     return out;
   }
 

@@ -1,18 +1,12 @@
-/// \file fused.hpp  The algorithms this backend computes in one pass.
+/// \file fused.hpp  The algorithms this backend computes in one pass, as `run_fused(ctx, algorithm, arguments...)`.
 #pragma once
 
-#include <negood/backend/concepts.hpp>
+#include <negood/backend/eigen/fused_attention.hpp>
+#include <negood/backend/eigen/fused_rows.hpp>
 
 namespace negood::eigen {
 
-template <class Real>
-class context;
-
-using fused_algorithms = override_list<>;
-
-template <class Real>
-struct fusion {
-  context<Real>& ctx;
-};
+using fused_algorithms = override_list<logsumexp_rows_t, softmax_rows_t, layer_norm_t, layer_norm_pullback_t, linear_t,
+                                       activation_pullback_t, attention_t, attention_pullback_t>;
 
 }  // namespace negood::eigen

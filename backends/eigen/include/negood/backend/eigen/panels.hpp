@@ -25,6 +25,14 @@ struct strided {
   strided at(index_type i, index_type j) const { return {data + i * row_step + j * col_step, row_step, col_step}; }
 };
 
+/// What a product is added to: nothing, one row for all (`row_step` = 0), or a matrix, the result itself among them.
+template <class T>
+struct summand {
+  const T* data = nullptr;
+  index_type row_step = 0;
+  summand at(index_type row) const { return {data ? data + row * row_step : nullptr, row_step}; }
+};
+
 /// Copies the `rows` x `cols` corner of a matrix to out[row * ld + col]; either step of it may be 1. In blocks small
 /// enough for the first cache, because one of the two sides is walked against its grain.
 template <class T>
@@ -104,8 +112,9 @@ class panels {
   index_type count() const noexcept { return (n_ + width - 1) / width; }
   index_type bytes() const noexcept { return k_ * count() * width * static_cast<index_type>(sizeof(T)); }
 
-  /// c[0..m, columns of panels [first, last)) = a b (+ bias); c has n columns.
-  void multiply(index_type m, strided<T> a, index_type first, index_type last, const T* bias, T* c) const {
+  /// c[0..m, columns of panels [first, last)) = start + a b; rows of c stand `c_step` apart.
+  void multiply(index_type m, strided<T> a, index_type first, index_type last, summand<T> start, T* c,
+                index_type c_step) const {
     thread_local buffer<T> packed_rows;
     constexpr index_type depth = 512;
     for (index_type r0 = 0; r0 < m; r0 += rows_per_block) {
@@ -118,8 +127,8 @@ class panels {
           pack_rows(a.at(r0 + s, k0), std::min<index_type>(panel_height, rows - s), steps, packed + s * steps);
         for (index_type j = first; j < last; ++j)
           for (index_type s = 0; s < rows; s += panel_height)
-            one_block(j, k0, steps, packed + s * steps, std::min<index_type>(panel_height, rows - s), bias,
-                      c + (r0 + s) * n_);
+            one_block(j, k0, steps, packed + s * steps, std::min<index_type>(panel_height, rows - s),
+                      k0 > 0 ? summand<T>{c, c_step}.at(r0 + s) : start.at(r0 + s), c + (r0 + s) * c_step, c_step);
         k0 += steps;
       } while (k0 < k_);
     }
@@ -134,33 +143,20 @@ class panels {
       for (index_type p = 0; p < steps; ++p) out[p * height + rows] = T(0);
     copy_block(strided<T>{a.data, a.col_step, a.row_step}, steps, rows, out, height);
   }
-  void one_block(index_type j, index_type k0, index_type steps, const T* a, index_type rows, const T* bias, T* c) const {
+  void one_block(index_type j, index_type k0, index_type steps, const T* a, index_type rows, summand<T> start, T* c,
+                 index_type c_step) const {
     const T* b = values_.data() + (j * k_ + k0) * width;
     const index_type columns = std::min(width, n_ - j * width), height = even(rows);
-    alignas(64) T edge[panel_height * width];
-    alignas(64) T start_row[width] = {};
+    static constexpr T zeros[width] = {};
     T* out = c + j * width;
-    const T* start = start_row;
-    index_type start_step = 0;
-    const bool whole = columns == width && height == rows;
-    if (k0 > 0) {
-      start = out;
-      start_step = n_;
-    } else if (bias) {
-      if (columns == width)
-        start = bias + j * width;
-      else
-        std::copy_n(bias + j * width, columns, start_row);
-    }
-    if (whole) return kernel(height, steps, a, b, start, start_step, out, n_);
-    if (k0 > 0) {
-      std::fill(edge, edge + height * width, T(0));
-      for (index_type i = 0; i < rows; ++i) std::copy_n(out + i * n_, columns, edge + i * width);
-      start = edge;
-      start_step = width;
-    }
-    kernel(height, steps, a, b, start, start_step, edge, width);
-    for (index_type i = 0; i < rows; ++i) std::copy_n(edge + i * width, columns, out + i * n_);
+    const T* from = start.data ? start.data + j * width : zeros;
+    if (columns == width && height == rows) return kernel(height, steps, a, b, from, start.row_step, out, c_step);
+    // A block over the edge is computed in a square of its own.
+    alignas(64) T edge[panel_height * width] = {};
+    if (start.data)
+      for (index_type i = 0; i < rows; ++i) std::copy_n(from + i * start.row_step, columns, edge + i * width);
+    kernel(height, steps, a, b, edge, width, edge, width);
+    for (index_type i = 0; i < rows; ++i) std::copy_n(edge + i * width, columns, out + i * c_step);
   }
   static void kernel(index_type height, index_type k, const T* a, const T* b, const T* start, index_type start_step, T* c,
                      index_type c_step) {

@@ -39,15 +39,15 @@ void multiply_packed(Run&& run, index_type threads, const Packed& b, index_type 
   const index_type panels = b.count();
   if (m <= 0 || panels == 0) return;
   if (threads == 1 || 2.0 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k) < worth_waking)
-    return b.multiply(m, a, 0, panels, bias, c);
+    return b.multiply(m, a, 0, panels, summand<T>{bias, 0}, c, n);
   const index_type wanted = std::max<index_type>(64, (m + 4 * threads - 1) / (4 * threads));
   const index_type rows = std::min(Packed::rows_per_block, (wanted + Packed::row_unit - 1) / Packed::row_unit * Packed::row_unit);
   const index_type row_tasks = (m + rows - 1) / rows;
   const index_type column_tasks = std::clamp<index_type>((2 * threads + row_tasks - 1) / row_tasks, 1, std::max<index_type>(1, panels / 4));
   run(row_tasks * column_tasks, [&](index_type, index_type task) {
     const index_type r = task / column_tasks * rows, part = task % column_tasks;
-    b.multiply(std::min(rows, m - r), a.at(r, 0), panels * part / column_tasks, panels * (part + 1) / column_tasks, bias,
-               c + r * n);
+    b.multiply(std::min(rows, m - r), a.at(r, 0), panels * part / column_tasks, panels * (part + 1) / column_tasks,
+               summand<T>{bias, 0}, c + r * n, n);
   });
 }
 

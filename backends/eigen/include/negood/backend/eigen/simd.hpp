@@ -8,6 +8,7 @@
 #include <negood/config.hpp>
 
 #include <cstring>
+#include <utility>
 
 namespace negood::eigen::simd {
 
@@ -71,22 +72,34 @@ NEGOOD_INLINE vec<T> max(vec<T> a, vec<T> b) {
   return a < b ? b : a;
 }
 
-/// Sum and maximum of the lanes, folded in halves.
+namespace detail {
+template <std::size_t... I, class V>
+NEGOOD_INLINE auto lower(std::index_sequence<I...>, V v) {
+  return __builtin_shufflevector(v, v, static_cast<int>(I)...);
+}
+template <std::size_t... I, class V>
+NEGOOD_INLINE auto upper(std::index_sequence<I...>, V v) {
+  return __builtin_shufflevector(v, v, static_cast<int>(I + sizeof...(I))...);
+}
+}  // namespace detail
+
+/// All lanes folded to one value: upper half on lower half, again and again.
+template <std::size_t N, class V, class F>
+NEGOOD_INLINE auto fold_lanes(V v, F f) {
+  if constexpr (N == 2)
+    return f(v[0], v[1]);
+  else {
+    using half = std::make_index_sequence<N / 2>;
+    return fold_lanes<N / 2>(f(detail::lower(half{}, v), detail::upper(half{}, v)), f);
+  }
+}
 template <class T>
 NEGOOD_INLINE T sum_lanes(vec<T> v) {
-  T x[lanes<T>];
-  std::memcpy(x, &v, sizeof(v));
-  for (index_type half = lanes<T> / 2; half > 0; half /= 2)
-    for (index_type i = 0; i < half; ++i) x[i] += x[i + half];
-  return x[0];
+  return fold_lanes<static_cast<std::size_t>(lanes<T>)>(v, [](auto a, auto b) { return a + b; });
 }
 template <class T>
 NEGOOD_INLINE T max_lanes(vec<T> v) {
-  T x[lanes<T>];
-  std::memcpy(x, &v, sizeof(v));
-  for (index_type half = lanes<T> / 2; half > 0; half /= 2)
-    for (index_type i = 0; i < half; ++i) x[i] = x[i] < x[i + half] ? x[i + half] : x[i];
-  return x[0];
+  return fold_lanes<static_cast<std::size_t>(lanes<T>)>(v, [](auto a, auto b) { return a < b ? b : a; });
 }
 
 /// out[i] = f(a[i]), f(a[i], b[i]), ... for i in [0, n), f on vectors.
