@@ -27,12 +27,13 @@ enum class random_purpose : std::uint32_t {
   context_noise = 2,       ///< noise that breaks the symmetry between negative prompts
   shuffle = 3,             ///< order of the training rows in an epoch
   few_shot = 4,            ///< which training rows are kept
-  augmentation = 5,        ///< random crops and flips
+  augmentation = 5,        ///< which view of an image a step sees
   demonstration = 6,       ///< the demonstration's splits and pictures
   weights = 7,             ///< weights of towers and small networks
   text_training = 8,       ///< order and choice of captions
   bootstrap = 9,           ///< resampling for confidence intervals
-  test = 10                ///< generated test data
+  test = 10,               ///< generated test data
+  crop = 11                ///< random crops and flips that make the views
 };
 
 /// One Philox4x32-10 block: four independent 32-bit words for a counter and a key.
