@@ -27,7 +27,9 @@ struct logsumexp_rows_t {
 };
 inline constexpr logsumexp_rows_t logsumexp_rows{};
 
-/// Softmax of each row: out_ij = exp(z_ij - logsumexp(z_i)). z `[n, c]` -> `[n, c]`.
+/// Softmax of each row: out_ij = exp(z_ij - m_i) / sum_k exp(z_ik - m_i), m_i = max_k z_ik. z `[n, c]` -> `[n, c]`.
+///
+/// Not exp(z_ij - logsumexp(z_i)): rounding that sum to a number of the size of m costs |m| eps in every entry.
 struct softmax_rows_t {
   template <Backend B>
   tensor_t<B> operator()(B& ctx, const tensor_t<B>& z) const {
@@ -38,7 +40,9 @@ struct softmax_rows_t {
   }
   template <Backend B>
   static tensor_t<B> generic(B& ctx, const tensor_t<B>& z) {
-    return ctx.map(element::exp{}, ctx.map_rows(element::subtract{}, z, logsumexp_rows(ctx, z)));
+    const auto m = ctx.reduce_rows(reduction::maximum{}, z);
+    const auto e = ctx.map(element::exp{}, ctx.map_rows(element::subtract{}, z, m));
+    return ctx.map_rows(element::divide{}, e, ctx.reduce_rows(reduction::sum{}, e));
   }
 };
 inline constexpr softmax_rows_t softmax_rows{};
