@@ -1,0 +1,34 @@
+// The demonstration: the main job from end to end on the embedded model and images.
+#pragma once
+
+#include "demo_result.hpp"
+
+#include <negood/backend/precision.hpp>
+
+#include <filesystem>
+#include <functional>
+#include <string>
+
+namespace negood::demo {
+
+struct demo_options {
+  std::filesystem::path out = "demo-out";
+  std::filesystem::path models;  ///< the folder with demo-clip, demo-images, demo-words.txt
+  std::filesystem::path fashion = "/usr/share/datasets/fashion-mnist";  ///< idx.gz files
+  index_type threads = 0;
+  precision arithmetic = precision::f32;
+  std::uint64_t seed = 1;  ///< the first of three
+  index_type seeds = 3;
+  std::function<void(const std::string& stage, double done)> progress{};  ///< done in [0, 1]
+};
+
+/// Runs the protocol: learn, select, score, compare.
+demo_result run_demo(const demo_options& options);
+
+/// results.json: every number of the report.
+std::string results_json(const demo_result& result);
+
+/// report.html: one file, inline SVG, no scripts, no network.
+std::string report_html(const demo_result& result);
+
+}  // namespace negood::demo
