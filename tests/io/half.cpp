@@ -46,13 +46,15 @@ unsigned wrong_patterns(int exponent_bits, int fraction_bits, Decode decode, Enc
 }  // namespace
 
 TEST_CASE("half precision: all 65,536 patterns decode by definition, encode back, and round to nearest even") {
-  CHECK(wrong_patterns(5, 10, [](std::uint16_t b) { return static_cast<double>(from_half_bits(b)); },
-                       [](double v) { return to_half_bits(v); }) == 0);
+  CHECK(wrong_patterns(
+            5, 10, [](std::uint16_t b) { return static_cast<double>(from_half_bits(b)); },
+            [](double v) { return to_half_bits(v); }) == 0);
 }
 
 TEST_CASE("bfloat16: all 65,536 patterns decode by definition, encode back, and round to nearest even") {
-  CHECK(wrong_patterns(8, 7, [](std::uint16_t b) { return static_cast<double>(from_bfloat16_bits(b)); },
-                       [](double v) { return to_bfloat16_bits(v); }) == 0);
+  CHECK(wrong_patterns(
+            8, 7, [](std::uint16_t b) { return static_cast<double>(from_bfloat16_bits(b)); },
+            [](double v) { return to_bfloat16_bits(v); }) == 0);
 }
 
 TEST_CASE("half precision and bfloat16 round as numpy and torch do") {

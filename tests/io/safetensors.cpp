@@ -55,7 +55,8 @@ TEST_CASE("safetensors: what is written is read, for every dtype the writer know
   w.save(folder / "a.safetensors");
 
   for (const bool lazy : {false, true}) {
-    const auto f = lazy ? safetensors_file::open(folder / "a.safetensors") : safetensors_file::read(folder / "a.safetensors");
+    const auto f =
+        lazy ? safetensors_file::open(folder / "a.safetensors") : safetensors_file::read(folder / "a.safetensors");
     for (const std::string name : {"F64", "F32", "F16", "BF16"}) {
       CHECK(f.tensor<float>(name) == m);
       CHECK(f.tensor<double>(name) == cast<double>(m));
@@ -214,8 +215,8 @@ TEST_CASE("F-25 safetensors duplicate keys, nested metadata, 1e5 keys, depth 1e5
   CHECK(bad(R"({"a":{"dtype":"F32","shape":)" + open_arrays));
   CHECK(bad(open_objects));
 
-  for (const char* number : {"1e400", "-1", "-0", "1.5", "1.0", "1e0", "18446744073709551616", "01", "0x1", "NaN", "\"1\"",
-                             "true", "null"}) {
+  for (const char* number : {"1e400", "-1", "-0", "1.5", "1.0", "1e0", "18446744073709551616", "01", "0x1", "NaN",
+                             "\"1\"", "true", "null"}) {
     CAPTURE(number);
     CHECK(bad(std::string(R"({"a":{"dtype":"F32","shape":[)") + number + R"(],"data_offsets":[0,4]}})"));
     CHECK(bad(std::string(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[)") + number + ",4]}}"));
@@ -241,8 +242,8 @@ TEST_CASE("F-25 safetensors duplicate keys, nested metadata, 1e5 keys, depth 1e5
 
 TEST_CASE("F-26 safetensors shape product overflow is refused, rank 0 and empty are read, rank 9 is refused") {
   const auto shaped = [](const std::string& shape, std::size_t bytes) {
-    return parse_code(R"({"a":{"dtype":"F32","shape":)" + shape + ",\"data_offsets\":[0," + std::to_string(bytes) + "]}}",
-                      bytes);
+    return parse_code(
+        R"({"a":{"dtype":"F32","shape":)" + shape + ",\"data_offsets\":[0," + std::to_string(bytes) + "]}}", bytes);
   };
   CHECK(shaped("[4294967296,4294967296]", 0) == "negood.safetensors.5");
   CHECK(shaped("[4611686018427387904]", 0) == "negood.safetensors.5");  // elements fit, bytes do not
@@ -264,8 +265,10 @@ TEST_CASE("F-26 safetensors shape product overflow is refused, rank 0 and empty 
 
 TEST_CASE("F-27 safetensors unknown dtypes are refused by name while the other tensors stay readable") {
   for (const std::string dtype : {"F8_E4M3", "F4", "C64", "f32", ""}) {
-    const byte_vector bytes = file_of(R"({"odd":{"dtype":")" + dtype + R"(","shape":[3],"data_offsets":[0,3]},)"
-                                      R"("good":{"dtype":"F32","shape":[1],"data_offsets":[3,7]}})", 7);
+    const byte_vector bytes = file_of(R"({"odd":{"dtype":")" + dtype +
+                                          R"(","shape":[3],"data_offsets":[0,3]},)"
+                                          R"("good":{"dtype":"F32","shape":[1],"data_offsets":[3,7]}})",
+                                      7);
     const auto f = safetensors_file::parse(byte_view(bytes));
     REQUIRE(f.tensors().size() == 2);
     CHECK(f.info("odd").dtype_name == dtype);
@@ -306,7 +309,8 @@ bool valid_by_document(const std::string& header, std::uint64_t data_bytes) {
     if (!t.is_object() || t.size() != 3 || !t.contains("dtype") || !t.contains("shape") || !t.contains("data_offsets"))
       return false;
     const auto &d = t["dtype"], &s = t["shape"], &o = t["data_offsets"];
-    if (!d.is_string() || d.get<std::string>().size() > 32 || !s.is_array() || s.size() > 8 || !o.is_array() || o.size() != 2)
+    if (!d.is_string() || d.get<std::string>().size() > 32 || !s.is_array() || s.size() > 8 || !o.is_array() ||
+        o.size() != 2)
       return false;
     __extension__ unsigned __int128 elements = 1;
     bool zero = false, large = false;
@@ -322,7 +326,7 @@ bool valid_by_document(const std::string& header, std::uint64_t data_bytes) {
     for (const auto& v : o)
       if (!v.is_number_unsigned()) return false;
     const auto b = o[0].get<std::uint64_t>(), e = o[1].get<std::uint64_t>();
-    const std::map<std::string, std::uint64_t> sizes = {{"F64", 8}, {"I64", 8}, {"U64", 8}, {"F32", 4}, {"I32", 4},
+    const std::map<std::string, std::uint64_t> sizes = {{"F64", 8}, {"I64", 8}, {"U64", 8},  {"F32", 4}, {"I32", 4},
                                                         {"U32", 4}, {"F16", 2}, {"BF16", 2}, {"I16", 2}, {"U16", 2},
                                                         {"I8", 1},  {"U8", 1},  {"BOOL", 1}};
     const auto size = sizes.find(d.get<std::string>());
@@ -346,8 +350,11 @@ TEST_CASE("safetensors: the streaming header reader agrees with a document reade
       R"({"__metadata__":{"k":"v"},"a":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]},"b":{"dtype":"F16","shape":[4],"data_offsets":[24,32]}})",
       R"({"a":{"dtype":"I64","shape":[],"data_offsets":[0,8]},"b":{"dtype":"F8","shape":[0],"data_offsets":[8,8]},"c":{"dtype":"U8","shape":[24],"data_offsets":[8,32]}})",
       R"({"a":{"shape":[8],"data_offsets":[0,32],"dtype":"F32"}})"};
-  const std::vector<std::string> pieces = {"0", "1", "8", "24", "32", "-", ".", "e", ",", ":", "\"", "{", "}", "[", "]", " ",
-                                           "[]", "{}", "\"a\"", "\"dtype\"", "\"shape\"", "null", "\\u0061", "F32", "18446744073709551615"};
+  const std::vector<std::string> pieces = {"0",         "1",    "8",       "24",    "32",
+                                           "-",         ".",    "e",       ",",     ":",
+                                           "\"",        "{",    "}",       "[",     "]",
+                                           " ",         "[]",   "{}",      "\"a\"", "\"dtype\"",
+                                           "\"shape\"", "null", "\\u0061", "F32",   "18446744073709551615"};
   const char* wanted = std::getenv("NEGOOD_DIFFERENTIAL_CASES");
   const long cases = wanted != nullptr ? std::atol(wanted) : 30'000;
   std::mt19937_64 random(5);
@@ -359,10 +366,18 @@ TEST_CASE("safetensors: the streaming header reader agrees with a document reade
     for (std::size_t edits = below(4); edits > 0; --edits) {
       const std::size_t at = below(h.size());
       switch (below(5)) {
-        case 0: h.erase(at, 1 + below(3)); break;
-        case 1: h.insert(at, pieces[below(pieces.size())]); break;
-        case 2: h.replace(at, 1, pieces[below(pieces.size())]); break;
-        case 3: h[at] = static_cast<char>(random()); break;
+        case 0:
+          h.erase(at, 1 + below(3));
+          break;
+        case 1:
+          h.insert(at, pieces[below(pieces.size())]);
+          break;
+        case 2:
+          h.replace(at, 1, pieces[below(pieces.size())]);
+          break;
+        case 3:
+          h[at] = static_cast<char>(random());
+          break;
         default:  // a digit, the most telling change
           if (const std::size_t d = h.find_first_of("0123456789", at); d != std::string::npos)
             h[d] = static_cast<char>('0' + below(10));

@@ -10,8 +10,8 @@ namespace negood {
 
 struct feature_file_options {
   double dequant_scale = 0;  ///< integer features are multiplied by it; 0: integers are refused
-  npy_limits npy;
-  safetensors_limits safetensors;
+  npy_limits npy{};
+  safetensors_limits safetensors{};
 };
 
 /// Feature rows as they stand in the file, unchecked and not normalised.

@@ -9,7 +9,7 @@ namespace negood {
 
 struct idx_limits {
   std::uint64_t file_bytes = std::uint64_t{1} << 30;
-  gzip_limits gzip;
+  gzip_limits gzip{};
 };
 
 /// The grey pictures of an idx3 file, `pixels[(i * height + y) * width + x]`.

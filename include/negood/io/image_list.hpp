@@ -17,7 +17,7 @@ enum class image_list_format {
 };
 
 struct image_list_options {
-  std::filesystem::path root;  ///< paths are relative to it; empty: the folder of the list
+  std::filesystem::path root{};  ///< paths are relative to it; empty: the folder of the list
   image_list_format format = image_list_format::automatic;
   index_type classes = -1;  ///< labels lie below it; -1: below 2^31
   index_type lowest = -2;   ///< 0 where every picture must belong to a class

@@ -116,9 +116,9 @@ class safetensors_file {
                " after its length and the limit is " + std::to_string(cap),
            "truncated, or not a safetensors file");
     data_ = 8 + length;
-    std::string json(static_cast<std::size_t>(length), '\0');
-    source_.read_at(8, {reinterpret_cast<std::uint8_t*>(json.data()), json.size()});
-    header_ = parse_safetensors_header(json, size - data_, name(), limits);
+    std::string text(static_cast<std::size_t>(length), '\0');
+    source_.read_at(8, {reinterpret_cast<std::uint8_t*>(text.data()), text.size()});
+    header_ = parse_safetensors_header(text, size - data_, name(), limits);
     for (std::size_t i = 0; i < header_.tensors.size(); ++i) by_name_.emplace(header_.tensors[i].name, i);
   }
 

@@ -241,19 +241,19 @@ inline void check_safetensors_layout(std::vector<safetensors_tensor>& tensors, s
 
 }  // namespace detail
 
-/// Reads the header text `json` of a file whose data are `data_bytes` long.
+/// Reads the header text `text` of a file whose data are `data_bytes` long.
 /// \throws error negood.safetensors.3 malformed, .4 bad offsets, .5 shape and span disagree; all category artifact
-inline safetensors_header parse_safetensors_header(std::string_view json, std::uint64_t data_bytes,
+inline safetensors_header parse_safetensors_header(std::string_view text, std::uint64_t data_bytes,
                                                    const std::string& file, const safetensors_limits& limits = {}) {
-  if (json.empty() || json.front() != '{')
+  if (text.empty() || text.front() != '{')
     fail(error_category::artifact, "negood.safetensors.3", file, "its header does not start with '{'",
          "is it a safetensors file?");
   // The parser would take a NUL for the end of its input and not look at what follows.
-  if (json.find('\0') != std::string_view::npos)
+  if (text.find('\0') != std::string_view::npos)
     fail(error_category::artifact, "negood.safetensors.3", file, "its header holds a NUL byte");
   safetensors_header out;
   detail::safetensors_events events(out, limits);
-  const bool accepted = nlohmann::json::sax_parse(json.begin(), json.end(), &events);
+  const bool accepted = nlohmann::json::sax_parse(text.begin(), text.end(), &events);
   if (!accepted || !events.problem.empty())
     fail(error_category::artifact, "negood.safetensors.3", file,
          events.problem.empty() ? "its header is malformed" : events.problem);

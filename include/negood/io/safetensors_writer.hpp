@@ -102,32 +102,32 @@ class safetensors_writer {
 
   /// Length and padded header.
   byte_vector prefix() const {
-    std::string json = "{";
+    std::string text = "{";
     if (!metadata_.empty()) {
-      json += "\"__metadata__\":{";
+      text += "\"__metadata__\":{";
       for (const metadata_entry& e : metadata_) {
-        if (json.back() != '{') json += ',';
-        json += json_string(e.first) + ":" + json_string(e.second);
+        if (text.back() != '{') text += ',';
+        text += json_string(e.first) + ":" + json_string(e.second);
       }
-      json += '}';
+      text += '}';
     }
     std::uint64_t at = 0;
     for (const entry* e : ordered()) {
-      if (json.size() > 1) json += ',';
-      json += json_string(e->name) + ":{\"dtype\":\"" + std::string(scalar_name(e->type)) + "\",\"shape\":[";
-      for (std::size_t i = 0; i < e->shape.size(); ++i) json += (i ? "," : "") + std::to_string(e->shape[i]);
-      json += "],\"data_offsets\":[" + std::to_string(at) + "," + std::to_string(at + e->bytes.size()) + "]}";
+      if (text.size() > 1) text += ',';
+      text += json_string(e->name) + ":{\"dtype\":\"" + std::string(scalar_name(e->type)) + "\",\"shape\":[";
+      for (std::size_t i = 0; i < e->shape.size(); ++i) text += (i ? "," : "") + std::to_string(e->shape[i]);
+      text += "],\"data_offsets\":[" + std::to_string(at) + "," + std::to_string(at + e->bytes.size()) + "]}";
       at += e->bytes.size();
     }
-    json += '}';
-    json.append((64 - (8 + json.size()) % 64) % 64, ' ');
-    if (json.size() > 100'000'000)
+    text += '}';
+    text.append((64 - (8 + text.size()) % 64) % 64, ' ');
+    if (text.size() > 100'000'000)
       fail(error_category::resource, "negood.safetensors.9", "safetensors_writer",
            "its header passes 100,000,000 bytes");
     byte_vector out;
-    append_le(out, static_cast<std::uint64_t>(json.size()));
-    const byte_view text = as_byte_view(json);
-    out.insert(out.end(), text.begin(), text.end());
+    append_le(out, static_cast<std::uint64_t>(text.size()));
+    const byte_view view = as_byte_view(text);
+    out.insert(out.end(), view.begin(), view.end());
     return out;
   }
 
