@@ -44,26 +44,16 @@ constexpr Real from_key(key_type<Real> key_value) noexcept {
 /// Sorts `keys[0..n)`, all in [lowest, highest], by least significant digits; the result lies in the buffer returned,
 /// which is `keys` or `scratch`. Only the bits of `key - lowest` are sorted, in passes of equal width: scores of one
 /// detector share most of their exponent, so a pass or more falls away and the counters spread evenly.
-template <class Count, class Key>
-Key* radix_sort(Key* keys, Key* scratch, std::size_t n, Key lowest, Key highest) {
-  const int bits = static_cast<int>(std::bit_width(static_cast<Key>(highest - lowest)));
-  if (bits == 0) return keys;
-  // Counters should fit the nearest cache and be fewer than the keys; very many keys want fewer open lines at once.
-  const int max_digit = n > (std::size_t{1} << 20) ? 11 : std::clamp(static_cast<int>(std::bit_width(n)) - 3, 6, 13);
-  const int passes = (bits + max_digit - 1) / max_digit;
-  const int width = (bits + passes - 1) / passes;
+template <int Passes, class Count, class Key>
+Key* radix_passes(Key* keys, Key* scratch, std::size_t n, Key lowest, int width) {
   const std::size_t buckets = std::size_t{1} << width;
   const Key mask = static_cast<Key>(buckets - 1);
-
-  std::vector<Count> counts(static_cast<std::size_t>(passes) * buckets, 0);
+  std::vector<Count> counts(static_cast<std::size_t>(Passes) * buckets, 0);
   for (std::size_t i = 0; i < n; ++i) {
-    Key rest = static_cast<Key>(keys[i] - lowest);
-    for (Count* table = counts.data(); table != counts.data() + counts.size(); table += buckets) {
-      ++table[rest & mask];
-      rest = static_cast<Key>(rest >> width);
-    }
+    const Key k = static_cast<Key>(keys[i] - lowest);
+    for (int p = 0; p < Passes; ++p) ++counts[static_cast<std::size_t>(p) * buckets + (k >> p * width & mask)];
   }
-  for (int p = 0; p < passes; ++p) {
+  for (int p = 0; p < Passes; ++p) {
     Count* const offset = counts.data() + static_cast<std::size_t>(p) * buckets;
     const int shift = p * width;
     if (offset[static_cast<Key>(keys[0] - lowest) >> shift & mask] == n) continue;  // one digit value: nothing to move
@@ -73,6 +63,29 @@ Key* radix_sort(Key* keys, Key* scratch, std::size_t n, Key lowest, Key highest)
     std::swap(keys, scratch);
   }
   return keys;
+}
+
+template <class Count, class Key>
+Key* radix_sort(Key* keys, Key* scratch, std::size_t n, Key lowest, Key highest) {
+  const int bits = static_cast<int>(std::bit_width(static_cast<Key>(highest - lowest)));
+  if (bits == 0) return keys;
+  constexpr int widest = 11;  // counters of a pass stay in the nearest cache
+  const int passes = (bits + widest - 1) / widest;
+  const int width = (bits + passes - 1) / passes;
+  switch (passes) {  // a known number of passes lets the counting loop be unrolled
+    case 1:
+      return radix_passes<1, Count>(keys, scratch, n, lowest, width);
+    case 2:
+      return radix_passes<2, Count>(keys, scratch, n, lowest, width);
+    case 3:
+      return radix_passes<3, Count>(keys, scratch, n, lowest, width);
+    case 4:
+      return radix_passes<4, Count>(keys, scratch, n, lowest, width);
+    case 5:
+      return radix_passes<5, Count>(keys, scratch, n, lowest, width);
+    default:
+      return radix_passes<6, Count>(keys, scratch, n, lowest, width);
+  }
 }
 
 template <class Key>

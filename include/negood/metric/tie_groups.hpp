@@ -199,7 +199,7 @@ template <class Key>
 void merge_groups(const Key* id, index_type n, const Key* ood, index_type m, group_accumulator& out) {
   // Every step of a merge waits for the step before. Four pieces of the merged order, found by bisection, are merged
   // side by side to fill that wait; no branch depends on the data.
-  constexpr index_type block = group_accumulator::block, ways = 4, piece = 256, chunk = ways * piece;
+  constexpr index_type block = group_accumulator::block, piece = 256, chunk = 4 * piece;
   std::array<Key, chunk + 1> merged;      // the chunk's keys and the one after it
   std::array<index_type, chunk> from_id;  // ID scores up to and including this key
   std::array<index_type, block + chunk + 1> below_id, below_ood;
@@ -207,30 +207,25 @@ void merge_groups(const Key* id, index_type n, const Key* ood, index_type m, gro
   index_type i = 0, groups = 0;
   for (index_type done = 0, total = n + m; done < total;) {
     const index_type j = done - i, count = std::min(chunk, total - done);
-    const auto step = [&](const Key*& a, const Key*& b, index_type k) {
-      const bool take = *a <= *b;
-      merged[static_cast<std::size_t>(k)] = take ? *a : *b;
-      a += take;
-      b += !take;
-      from_id[static_cast<std::size_t>(k)] = a - id;
+    // One step of the piece that starts at `first`: a is how many came from `id` so far.
+    const auto step = [&](index_type& a, index_type first, index_type k) {
+      const Key x = id[a], y = ood[done + first + k - a];
+      merged[static_cast<std::size_t>(first + k)] = std::min(x, y);
+      a += x <= y;
+      from_id[static_cast<std::size_t>(first + k)] = a;
     };
     if (count == chunk) {
-      std::array<const Key*, ways> a, b;
-      for (index_type w = 0; w < ways; ++w) {
-        const index_type first = merged_from_id(id + i, n - i, ood + j, m - j, w * piece);
-        a[static_cast<std::size_t>(w)] = id + i + first;
-        b[static_cast<std::size_t>(w)] = ood + j + (w * piece - first);
-      }
-      const Key *a0 = a[0], *a1 = a[1], *a2 = a[2], *a3 = a[3], *b0 = b[0], *b1 = b[1], *b2 = b[2], *b3 = b[3];
+      index_type a0 = i, a1 = i + merged_from_id(id + i, n - i, ood + j, m - j, piece),
+                 a2 = i + merged_from_id(id + i, n - i, ood + j, m - j, 2 * piece),
+                 a3 = i + merged_from_id(id + i, n - i, ood + j, m - j, 3 * piece);
       for (index_type k = 0; k < piece; ++k) {
-        step(a0, b0, k);
-        step(a1, b1, k + piece);
-        step(a2, b2, k + 2 * piece);
-        step(a3, b3, k + 3 * piece);
+        step(a0, 0, k);
+        step(a1, piece, k);
+        step(a2, 2 * piece, k);
+        step(a3, 3 * piece, k);
       }
     } else {
-      const Key *a = id + i, *b = ood + j;
-      for (index_type k = 0; k < count; ++k) step(a, b, k);
+      for (index_type k = 0, a = i; k < count; ++k) step(a, 0, k);
     }
     i = from_id[static_cast<std::size_t>(count - 1)];
     const index_type before = done;
