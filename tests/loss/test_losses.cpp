@@ -51,7 +51,12 @@ struct case_data {
 };
 
 case_data make_case(B& ctx, index_type classes, index_type p) {
-  case_data c{random_unit_rows(ctx, 6, 5, 1), random_unit_rows(ctx, classes, 5, 2), random_unit_rows(ctx, classes * p, 5, 3), {}, classes, p};
+  case_data c{random_unit_rows(ctx, 6, 5, 1),
+              random_unit_rows(ctx, classes, 5, 2),
+              random_unit_rows(ctx, classes * p, 5, 3),
+              {},
+              classes,
+              p};
   for (index_type b = 0; b < 6; ++b) c.labels.push_back((b * 5 + 1) % classes);
   return c;
 }
@@ -78,7 +83,8 @@ TEST_CASE("cross-entropy: definition and gradient") {
   }
   const auto l = cross_entropy(ctx, c.images, c.positive, c.labels, s);
   CHECK(l.value(0, 0) == Approx(expected).epsilon(1e-13));
-  CHECK(worst_difference([&] { return cross_entropy(ctx, c.images, c.positive, c.labels, s).value(0, 0); }, c.positive, l.gradient) < 1e-8);
+  CHECK(worst_difference([&] { return cross_entropy(ctx, c.images, c.positive, c.labels, s).value(0, 0); }, c.positive,
+                         l.gradient) < 1e-8);
 }
 
 TEST_CASE("NIS: definition, gradient, lower bound and zero-sum gradient") {
@@ -123,7 +129,8 @@ TEST_CASE("multi-label loss of the released code: definition and gradient") {
     }
   const auto l = multilabel(ctx, c.images, c.negative, targets, s);
   CHECK(l.value(0, 0) == Approx(expected).epsilon(1e-10));
-  CHECK(worst_difference([&] { return multilabel(ctx, c.images, c.negative, targets, s).value(0, 0); }, c.negative, l.gradient) < 1e-8);
+  CHECK(worst_difference([&] { return multilabel(ctx, c.images, c.negative, targets, s).value(0, 0); }, c.negative,
+                         l.gradient) < 1e-8);
 }
 
 TEST_CASE("NPD: definition and both gradients") {
@@ -132,7 +139,8 @@ TEST_CASE("NPD: definition and both gradients") {
     auto c = make_case(ctx, 4, p);
     double expected = 0;
     for (index_type k = 0; k < 4; ++k)
-      for (index_type l = 0; l < p; ++l) expected -= dot(c.negative.row(k * p + l), c.positive.row(k)) / static_cast<double>(4 * p);
+      for (index_type l = 0; l < p; ++l)
+        expected -= dot(c.negative.row(k * p + l), c.positive.row(k)) / static_cast<double>(4 * p);
     const auto l = npd(ctx, c.positive, c.negative, p);
     const auto value = [&] { return npd(ctx, c.positive, c.negative, p).value(0, 0); };
     CHECK(l.value(0, 0) == Approx(expected).epsilon(1e-13));
@@ -151,7 +159,8 @@ TEST_CASE("NND: closed form equals the sum over pairs, and its gradient") {
       for (index_type i = 0; i < p; ++i) {
         for (index_type d = 0; d < 5; ++d) mean(0, d) += c.negative(k * p + i, d) / static_cast<double>(p);
         for (index_type j = 0; j < p; ++j)
-          if (i != j) pairs += dot(c.negative.row(k * p + i), c.negative.row(k * p + j)) / static_cast<double>(3 * p * (p - 1));
+          if (i != j)
+            pairs += dot(c.negative.row(k * p + i), c.negative.row(k * p + j)) / static_cast<double>(3 * p * (p - 1));
       }
       norms += std::sqrt(dot(mean.row(0), mean.row(0))) / 3;
     }
@@ -160,7 +169,8 @@ TEST_CASE("NND: closed form equals the sum over pairs, and its gradient") {
     CHECK(pairwise.value(0, 0) == Approx(pairs).epsilon(1e-12));
     CHECK(mean_norm.value(0, 0) == Approx(norms - 1).epsilon(1e-12));
     CHECK(worst_difference([&] { return nnd(ctx, c.negative, p).value(0, 0); }, c.negative, pairwise.gradient) < 1e-9);
-    CHECK(worst_difference([&] { return nnd(ctx, c.negative, p, nnd_form::mean_norm).value(0, 0); }, c.negative, mean_norm.gradient) < 1e-9);
+    CHECK(worst_difference([&] { return nnd(ctx, c.negative, p, nnd_form::mean_norm).value(0, 0); }, c.negative,
+                           mean_norm.gradient) < 1e-9);
   }
 }
 

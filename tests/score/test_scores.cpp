@@ -18,8 +18,8 @@ host_matrix<double> golden(const std::string& name) {
 template <class B>
 prompt_bank<B> golden_bank(B& ctx, index_type groups, std::vector<index_type> permutation = {}) {
   using real = real_t<B>;
-  return make_prompt_bank(ctx, ctx.from_host(cast<real>(golden("positive")).view()), ctx.from_host(cast<real>(golden("negative")).view()),
-                          100.0, groups, std::move(permutation));
+  return make_prompt_bank(ctx, ctx.from_host(cast<real>(golden("positive")).view()),
+                          ctx.from_host(cast<real>(golden("negative")).view()), 100.0, groups, std::move(permutation));
 }
 
 template <class B, class S>
@@ -73,7 +73,8 @@ TEST_CASE("scores equal the numpy oracle") {
 
 TEST_CASE("NegLabel in log-odds makes no ties where a float sigmoid would") {
   reference::context<float> ctx;
-  auto bank = make_prompt_bank(ctx, host_matrix<float>(1, 2, std::vector<float>{1, 0}), host_matrix<float>(1, 2, std::vector<float>{-1, 0}), 100.0F);
+  auto bank = make_prompt_bank(ctx, host_matrix<float>(1, 2, std::vector<float>{1, 0}),
+                               host_matrix<float>(1, 2, std::vector<float>{-1, 0}), 100.0F);
   const auto s = neg_label{}(ctx, host_matrix<float>(2, 2, std::vector<float>{0.5F, 0, 0.6F, 0}), bank);
   CHECK(s(0, 0) < s(1, 0));
   CHECK(static_cast<float>(probability_of_log_odds(s(0, 0))) == 1.0F);
@@ -81,7 +82,8 @@ TEST_CASE("NegLabel in log-odds makes no ties where a float sigmoid would") {
 
 TEST_CASE("F-08 a score with negatives refuses a bank without them and names the way out") {
   reference::context<float> ctx;
-  const auto bank = make_prompt_bank(ctx, host_matrix<float>(2, 2, std::vector<float>{1, 0, 0, 1}), host_matrix<float>(0, 2), 100.0);
+  const auto bank =
+      make_prompt_bank(ctx, host_matrix<float>(2, 2, std::vector<float>{1, 0, 0, 1}), host_matrix<float>(0, 2), 100.0);
   try {
     neg_label{}(ctx, host_matrix<float>(1, 2, std::vector<float>{1, 0}), bank);
     FAIL("accepted");
@@ -102,7 +104,8 @@ TEST_CASE("banks refuse shapes, groups and permutations that do not fit") {
     }
     return std::string();
   };
-  CHECK(code([&] { make_prompt_bank(ctx, host_matrix<float>(0, 3), host_matrix<float>(0, 3), 1.0); }) == "negood.bank.1");
+  CHECK(code([&] { make_prompt_bank(ctx, host_matrix<float>(0, 3), host_matrix<float>(0, 3), 1.0); }) ==
+        "negood.bank.1");
   CHECK(code([&] { make_prompt_bank(ctx, positive(), host_matrix<float>(2, 4), 1.0); }) == "negood.shape.2");
   CHECK(code([&] { make_prompt_bank(ctx, positive(), host_matrix<float>(2, 3), 1.0, 3); }) == "negood.bank.2");
   CHECK(code([&] { make_prompt_bank(ctx, positive(), host_matrix<float>(4, 3), 1.0, 2, {0, 1}); }) == "negood.bank.3");

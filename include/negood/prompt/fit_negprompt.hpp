@@ -45,7 +45,7 @@ struct training_checkpoint {
   index_type step = 0;  ///< steps done in this stage
   host_matrix<Real> positive, negative;
   host_matrix<Real> positive_first, positive_second, negative_first, negative_second;  // optimiser
-  index_type optimizer_steps = 0;
+  index_type optimizer_steps = 0;                                                      ///< updates made in this stage
 };
 
 /// Hooks of a run; all optional.
@@ -148,7 +148,7 @@ class negprompt_trainer {
             ctx_.to_host(s.positive_optimizer.second),
             ctx_.to_host(s.negative_optimizer.first),
             ctx_.to_host(s.negative_optimizer.second),
-            std::max(s.positive_optimizer.step, s.negative_optimizer.step)};
+            stage == 1 ? s.positive_optimizer.step : s.negative_optimizer.step};
   }
 
  private:
