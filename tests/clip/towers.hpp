@@ -37,10 +37,10 @@ inline const std::vector<std::string>& golden_texts() {
   return texts;
 }
 
-/// 1e-10 for double, 1e-5 for float: the limits of every comparison with another implementation.
+/// 1e-12 for double, 1e-5 for float: the limits of every comparison with another implementation.
 template <class Real>
 constexpr double tolerance() {
-  return sizeof(Real) == 8 ? 1e-10 : 1e-5;
+  return sizeof(Real) == 8 ? 1e-12 : 1e-5;
 }
 
 /// The largest difference over the largest value: 0 for equal matrices, infinite for other shapes or NaN.

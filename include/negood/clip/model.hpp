@@ -6,10 +6,9 @@
 #include <negood/clip/text_tower.hpp>
 #include <negood/clip/tokenizer.hpp>
 
+#include <charconv>
 #include <cmath>
 #include <limits>
-#include <locale>
-#include <sstream>
 #include <string>
 #include <vector>
 
@@ -37,14 +36,14 @@ struct model {
 /// Trained scales are near 100 = exp(4.6) and never far below 10. A value below 1.5 ln 100 is probably a logarithm.
 /// \throws error negood.model.1 where the value is 0, negative, infinite or NaN
 inline std::string check_logit_scale(double logit_scale, std::string_view where) {
-  std::ostringstream value;
-  value.imbue(std::locale::classic());
-  value << logit_scale;
+  char buffer[32];
+  const auto written = std::to_chars(buffer, buffer + sizeof buffer, logit_scale);
+  const std::string value(buffer, written.ptr);
   if (!std::isfinite(logit_scale) || logit_scale <= 0)
-    fail(error_category::artifact, "negood.model.1", where, "logit_scale is " + value.str(),
+    fail(error_category::artifact, "negood.model.1", where, "logit_scale is " + value,
          "it is the positive factor of the cosines, 100 for the published weights");
   if (logit_scale < 1.5 * std::log(100.0))
-    return std::string(where) + ": logit_scale " + value.str() +
+    return std::string(where) + ": logit_scale " + value +
            " looks like log(scale); the exponentiated value is expected";
   return {};
 }

@@ -7,6 +7,7 @@
 #include <negood/io/gzip.hpp>
 #include <negood/io/model_config.hpp>
 #include <negood/io/model_layers.hpp>
+#include <negood/io/number.hpp>
 
 #include <filesystem>
 #include <optional>
@@ -269,7 +270,7 @@ inline double read_logit_scale(model_tensors& tensors, const checkpoint_layout& 
       stored = value(0, 0);
       if (*stored > std::log(1e4))
         fail(error_category::artifact, "negood.model.1", tensors.name(),
-             "'" + name + "' is " + std::to_string(*stored) + ", and exp of it no plausible scale",
+             "'" + name + "' is " + format_number(*stored) + ", and exp of it no plausible scale",
              "checkpoints hold log(scale), 4.6052 for 100; this one seems to hold the scale itself");
     }
   if (config.logit_scale) {
@@ -278,8 +279,8 @@ inline double read_logit_scale(model_tensors& tensors, const checkpoint_layout& 
     } else {
       warn(clip::check_logit_scale(*config.logit_scale, config.source));
       if (stored && std::abs(*config.logit_scale - std::exp(*stored)) > 1e-3 * std::exp(*stored))
-        warn(config.source + ": logit_scale " + std::to_string(*config.logit_scale) + " replaces the checkpoint's " +
-             std::to_string(std::exp(*stored)));
+        warn(config.source + ": logit_scale " + format_number(*config.logit_scale) + " replaces the checkpoint's " +
+             format_number(std::exp(*stored)));
       return *config.logit_scale;
     }
   }
