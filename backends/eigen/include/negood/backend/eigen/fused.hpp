@@ -3,10 +3,11 @@
 
 #include <negood/backend/eigen/fused_attention.hpp>
 #include <negood/backend/eigen/fused_rows.hpp>
+#include <negood/backend/eigen/fused_scores.hpp>
 
 namespace negood::eigen {
 
 using fused_algorithms = override_list<logsumexp_rows_t, softmax_rows_t, layer_norm_t, layer_norm_pullback_t, linear_t,
-                                       activation_pullback_t, attention_t, attention_pullback_t>;
+                                       activation_pullback_t, attention_t, attention_pullback_t, logit_statistics_t>;
 
 }  // namespace negood::eigen

@@ -23,7 +23,7 @@ class attention_block {
                   const tensor<Real>& q, const tensor<Real>& kv, const tensor<Real>& prefix)
       : layout_(layout), d_(q.cols()), width_(q.cols() / layout.heads), column_(head * width_), first_(first),
         last_(last), prefix_rows_(prefix.rows()),
-        prefix_step_((prefix_rows_ + panels<Real>::width - 1) / panels<Real>::width * panels<Real>::width), q_(q),
+        prefix_step_(simd::whole_vectors<Real>(prefix_rows_)), q_(q),
         kv_(kv), prefix_(prefix) {
     own_offset_.push_back(0);
     for (index_type s = first_; s < last_; ++s) own_offset_.push_back(own_offset_.back() + queries(s) * step(s));
@@ -42,8 +42,8 @@ class attention_block {
       for (index_type t = 0; t < queries(s); ++t) {
         Real* far = prefix_row(on_prefix_, s, t);
         Real* near = own_row(on_own_, s, t);
-        softmax(far, near, visible(s, t), per_root_width);
-        std::fill(near + visible(s, t), near + step(s), Real(0));
+        pad(far, near, s, t, -std::numeric_limits<Real>::infinity());  // whose exponential is 0
+        softmax(far, near, step(s), per_root_width);
       }
   }
 
@@ -64,17 +64,16 @@ class attention_block {
     using simd::vec;
     for (index_type s = first_; s < last_; ++s)
       for (index_type t = 0; t < queries(s); ++t) {
-        const index_type n = visible(s, t);
+        const index_type m = prefix_step_, n = step(s);
         const Real *a = prefix_row(on_prefix_, s, t), *b = own_row(on_own_, s, t);
         Real *da = prefix_row(d_prefix_, s, t), *db = own_row(d_own_, s, t);
+        pad(da, db, s, t, Real(0));
         const auto product = [](vec<Real> x, vec<Real> y) { return x * y; };
-        const Real mean =
-            sum_over<Real>(prefix_rows_, product, filled<Real>{a, 0}, filled<Real>{da, 0}) +
-            sum_over<Real>(n, product, filled<Real>{b, 0}, filled<Real>{db, 0});
+        const Real mean = sum_over<Real>(m, product, filled<Real>{a, 0}, filled<Real>{da, 0}) +
+                          sum_over<Real>(n, product, filled<Real>{b, 0}, filled<Real>{db, 0});
         const auto slope = [&](vec<Real> p, vec<Real> dp) { return p * (dp - mean) * per_root_width; };
-        simd::transform<Real>(prefix_rows_, da, slope, a, static_cast<const Real*>(da));
+        simd::transform<Real>(m, da, slope, a, static_cast<const Real*>(da));
         simd::transform<Real>(n, db, slope, b, static_cast<const Real*>(db));
-        std::fill(db + n, db + step(s), Real(0));
       }
   }
 
@@ -116,11 +115,7 @@ class attention_block {
     if (!layout_.causal) return length(s);
     return layout_.queries == query_rows::last ? length(s) : t + 1;
   }
-  static index_type step_of(index_type length) {
-    constexpr index_type lanes = simd::lanes<Real>;
-    return (length + lanes - 1) / lanes * lanes;
-  }
-  index_type step(index_type s) const { return step_of(length(s)); }
+  index_type step(index_type s) const { return simd::whole_vectors<Real>(length(s)); }
   Real* prefix_row(buffer<Real>& b, index_type s, index_type t) const {
     return b.data() + (query_row(s) - query_row(first_) + t) * prefix_step_;
   }
@@ -147,35 +142,31 @@ class attention_block {
                          {prefix_.data() + part + column_, 2 * d_, 1}, rows_of<Real>{out.row(query_row(first_)) + column_, d_},
                          true);
   }
-  /// Softmax of [far | near) times `scale`, in place.
+  /// Writes `fill` where no key is: rows are whole vectors, so that no loop over them has a remainder.
+  void pad(Real* far, Real* near, index_type s, index_type t, Real fill) const {
+    std::fill(far + prefix_rows_, far + prefix_step_, fill);
+    std::fill(near + visible(s, t), near + step(s), fill);
+  }
+  /// Softmax of `scale` times [far | near), in place.
   void softmax(Real* far, Real* near, index_type n, Real scale) const {
     using simd::vec;
-    constexpr Real lowest = -std::numeric_limits<Real>::infinity();
-    vec<Real> top = simd::splat<Real>(lowest);
-    const auto look = [&](vec<Real> x) { top = simd::max<Real>(top, x); };
-    simd::visit<Real>(prefix_rows_, lowest, look, static_cast<const Real*>(far));
-    simd::visit<Real>(n, lowest, look, static_cast<const Real*>(near));
-    const Real m = simd::max_lanes<Real>(top);
+    constexpr index_type lanes = simd::lanes<Real>;
+    const index_type m = prefix_step_;
+    vec<Real> top = simd::splat<Real>(-std::numeric_limits<Real>::infinity());
+    for (index_type i = 0; i < m; i += lanes) top = simd::max<Real>(top, simd::load<Real>(far + i));
+    for (index_type i = 0; i < n; i += lanes) top = simd::max<Real>(top, simd::load<Real>(near + i));
+    const Real greatest = simd::max_lanes<Real>(top);
     vec<Real> total{};
-    const auto exponentials = [&](index_type count, Real* z) {
-      index_type i = 0;
-      for (; i + simd::lanes<Real> <= count; i += simd::lanes<Real>) {
-        const vec<Real> e = simd::exp((simd::load<Real>(z + i) - m) * scale);
-        simd::store<Real>(z + i, e);
-        total += e;
-      }
-      if (i < count) {
-        const vec<Real> e = simd::exp((simd::load_part<Real>(z + i, count - i, lowest) - m) * scale);
-        simd::store_part<Real>(z + i, e, count - i);
-        total += e;
-      }
+    const auto exponential = [&](Real* z) __attribute__((always_inline)) {
+      const vec<Real> e = simd::exp((simd::load<Real>(z) - greatest) * scale);
+      simd::store<Real>(z, e);
+      total += e;
     };
-    exponentials(prefix_rows_, far);
-    exponentials(n, near);
+    for (index_type i = 0; i < m; i += lanes) exponential(far + i);
+    for (index_type i = 0; i < n; i += lanes) exponential(near + i);
     const Real per_total = Real(1) / simd::sum_lanes<Real>(total);
-    const auto normalise = [&](vec<Real> e) { return e * per_total; };
-    simd::transform<Real>(prefix_rows_, far, normalise, static_cast<const Real*>(far));
-    simd::transform<Real>(n, near, normalise, static_cast<const Real*>(near));
+    for (index_type i = 0; i < m; i += lanes) simd::store<Real>(far + i, simd::load<Real>(far + i) * per_total);
+    for (index_type i = 0; i < n; i += lanes) simd::store<Real>(near + i, simd::load<Real>(near + i) * per_total);
   }
 
   const attention_layout& layout_;

@@ -9,12 +9,6 @@
 
 #include <algorithm>
 
-#if defined(__clang__)
-#define NEGOOD_UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define NEGOOD_UNROLL _Pragma("GCC unroll 32")
-#endif
-
 namespace negood::eigen::detail {
 
 /// Element (i, j) stands at data[i * row_step + j * col_step].
@@ -119,7 +113,7 @@ class panels {
     constexpr index_type depth = 512;
     for (index_type r0 = 0; r0 < m; r0 += rows_per_block) {
       const index_type rows = std::min(rows_per_block, m - r0);
-      T* packed = packed_rows.require(static_cast<std::size_t>((rows_per_block + 2) * std::min(k_, depth) + 1));
+      T* packed = packed_rows.require(static_cast<std::size_t>((rows_per_block + 2) * std::min(k_, depth) + simd::lanes<T>));
       index_type k0 = 0;
       do {
         const index_type steps = std::min(depth, k_ - k0);
@@ -137,11 +131,27 @@ class panels {
  private:
   /// An odd number of rows is made even by a row of zeros: half as many kernels.
   static index_type even(index_type rows) { return (rows + 1) / 2 * 2; }
+  /// `out` has room for one vector more than it is given.
   static void pack_rows(strided<T> a, index_type rows, index_type steps, T* out) {
     const index_type height = even(rows);
+    index_type p = 0;
+    if constexpr (panel_height <= simd::lanes<T>) {
+      constexpr auto lanes = static_cast<std::size_t>(simd::lanes<T>);
+      if (a.col_step == 1)
+        for (; p + simd::lanes<T> <= steps; p += simd::lanes<T>) {
+          simd::vec<T> block[lanes];
+          for (std::size_t i = 0; i < lanes; ++i)
+            block[i] = static_cast<index_type>(i) < rows
+                           ? simd::load<T>(a.data + static_cast<index_type>(i) * a.row_step + p)
+                           : simd::vec<T>{};
+          simd::transpose<T>(block);
+          // What a vector has beyond the height is overwritten by the next.
+          for (std::size_t i = 0; i < lanes; ++i) simd::store<T>(out + (p + static_cast<index_type>(i)) * height, block[i]);
+        }
+    }
     if (rows < height)
-      for (index_type p = 0; p < steps; ++p) out[p * height + rows] = T(0);
-    copy_block(strided<T>{a.data, a.col_step, a.row_step}, steps, rows, out, height);
+      for (index_type q = p; q < steps; ++q) out[q * height + rows] = T(0);
+    copy_block(strided<T>{a.data + p * a.col_step, a.col_step, a.row_step}, steps - p, rows, out + p * height, height);
   }
   void one_block(index_type j, index_type k0, index_type steps, const T* a, index_type rows, summand<T> start, T* c,
                  index_type c_step) const {

@@ -41,6 +41,11 @@ template <class T>
 inline constexpr index_type lanes = vector_bytes / static_cast<int>(sizeof(T));
 
 #define NEGOOD_INLINE inline __attribute__((always_inline))
+#if defined(__clang__)
+#define NEGOOD_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define NEGOOD_UNROLL _Pragma("GCC unroll 32")
+#endif
 
 template <class T>
 NEGOOD_INLINE vec<T> load(const T* p) {
@@ -52,24 +57,49 @@ template <class T>
 NEGOOD_INLINE void store(T* p, vec<T> v) {
   std::memcpy(p, &v, sizeof(v));
 }
-/// The first `count` < lanes values, `fill` beyond.
-template <class T>
-NEGOOD_INLINE vec<T> load_part(const T* p, index_type count, T fill = T(0)) {
-  vec<T> v = fill - vec<T>{};
-  std::memcpy(&v, p, static_cast<std::size_t>(count) * sizeof(T));
-  return v;
-}
-template <class T>
-NEGOOD_INLINE void store_part(T* p, vec<T> v, index_type count) {
-  std::memcpy(p, &v, static_cast<std::size_t>(count) * sizeof(T));
-}
 template <class T>
 NEGOOD_INLINE vec<T> splat(T x) {
   return x - vec<T>{};  // x - 0 is x for every x, -0 too, so that the compiler drops the subtraction; not so x + 0
 }
+
+namespace detail {
+/// Copies count < lanes values by halves: a copy of unknown length would be a function call.
+template <class T>
+NEGOOD_INLINE void copy_part(T* to, const T* from, index_type count) {
+  index_type done = 0;
+  if constexpr (lanes<T> > 8)
+    if (count & 8) std::memcpy(to, from, 8 * sizeof(T)), done = 8;
+  if constexpr (lanes<T> > 4)
+    if (count & 4) std::memcpy(to + done, from + done, 4 * sizeof(T)), done += 4;
+  if constexpr (lanes<T> > 2)
+    if (count & 2) std::memcpy(to + done, from + done, 2 * sizeof(T)), done += 2;
+  if (count & 1) to[done] = from[done];
+}
+}  // namespace detail
+
+/// The first `count` < lanes values, `fill` beyond.
+template <class T>
+NEGOOD_INLINE vec<T> load_part(const T* p, index_type count, T fill = T(0)) {
+  alignas(vector_bytes) T part[lanes<T>];
+  store<T>(part, splat<T>(fill));
+  detail::copy_part(part, p, count);
+  return load<T>(part);
+}
+template <class T>
+NEGOOD_INLINE void store_part(T* p, vec<T> v, index_type count) {
+  alignas(vector_bytes) T part[lanes<T>];
+  store<T>(part, v);
+  detail::copy_part(p, part, count);
+}
 template <class T>
 NEGOOD_INLINE vec<T> max(vec<T> a, vec<T> b) {
   return a < b ? b : a;
+}
+
+/// n rounded up to whole vectors.
+template <class T>
+constexpr index_type whole_vectors(index_type n) {
+  return (n + lanes<T> - 1) / lanes<T> * lanes<T>;
 }
 
 namespace detail {
@@ -100,6 +130,31 @@ NEGOOD_INLINE T sum_lanes(vec<T> v) {
 template <class T>
 NEGOOD_INLINE T max_lanes(vec<T> v) {
   return fold_lanes<static_cast<std::size_t>(lanes<T>)>(v, [](auto a, auto b) { return a < b ? b : a; });
+}
+
+namespace detail {
+/// One step of a transposition: rows a and b exchange the lanes where `distance` is not, and is, part of the index.
+template <std::size_t Distance, std::size_t... I, class V>
+NEGOOD_INLINE void exchange(std::index_sequence<I...>, V& a, V& b) {
+  constexpr std::size_t n = sizeof...(I);
+  const V low = __builtin_shufflevector(a, b, static_cast<int>(I & Distance ? n + (I - Distance) : I)...);
+  b = __builtin_shufflevector(a, b, static_cast<int>(I & Distance ? n + I : I + Distance)...);
+  a = low;
+}
+template <std::size_t Distance, class V, std::size_t N>
+NEGOOD_INLINE void transpose_from(V (&rows)[N]) {
+  if constexpr (Distance < N) {
+    NEGOOD_UNROLL for (std::size_t i = 0; i < N; ++i)
+      if (!(i & Distance)) exchange<Distance>(std::make_index_sequence<N>{}, rows[i], rows[i + Distance]);
+    transpose_from<2 * Distance>(rows);
+  }
+}
+}  // namespace detail
+
+/// Transposes as many vectors as one has lanes.
+template <class T>
+NEGOOD_INLINE void transpose(vec<T> (&rows)[static_cast<std::size_t>(lanes<T>)]) {
+  detail::transpose_from<1>(rows);
 }
 
 /// out[i] = f(a[i]), f(a[i], b[i]), ... for i in [0, n), f on vectors.

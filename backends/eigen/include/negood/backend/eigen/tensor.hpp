@@ -86,7 +86,7 @@ class block_cache {
   }
 
  private:
-  static constexpr std::size_t capacity = std::size_t{96} << 20;
+  static constexpr std::size_t capacity = std::size_t{192} << 20;
   struct block {
     void* pointer;
     std::size_t size;
