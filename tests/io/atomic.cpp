@@ -156,6 +156,10 @@ TEST_CASE("read_file: sizes, missing files, folders, FIFOs and devices") {
   REQUIRE(::mkfifo((folder / "fifo").c_str(), 0600) == 0);
   CHECK(code_of([&] { read_file(folder / "fifo"); }) == "negood.io.2");  // and does not wait for a writer
   CHECK(code_of([&] { read_file("/dev/zero"); }) == "negood.io.2");
+  CHECK(code_of([] { read_file("/proc/self/mem"); }) == "negood.io.4");  // regular by its mode, unreadable at 0
+  CHECK(code_of([] { byte_source::from_bytes({1, 2}, "b").read_at(1, std::span<std::uint8_t>()); }).empty());
+  std::uint8_t two[2] = {};
+  CHECK(code_of([&] { byte_source::from_bytes({1, 2}, "b").read_at(1, two); }) == "negood.io.11");
   write_file(folder / "empty", std::string_view());
   CHECK(read_file(folder / "empty").empty());
 }

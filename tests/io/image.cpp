@@ -79,6 +79,29 @@ TEST_CASE("images: a progressive JPEG of more scans than allowed is refused") {
   CHECK(mentions(e, "scans"));
 }
 
+TEST_CASE("images: a JPEG of two components is refused") {
+  jpeg_compress_struct info = {};
+  jpeg_error_mgr errors = {};
+  info.err = jpeg_std_error(&errors);
+  jpeg_create_compress(&info);
+  unsigned char* data = nullptr;
+  unsigned long size = 0;
+  jpeg_mem_dest(&info, &data, &size);
+  info.image_width = info.image_height = 8;
+  info.input_components = 2;
+  info.in_color_space = JCS_UNKNOWN;
+  jpeg_set_defaults(&info);
+  jpeg_start_compress(&info, TRUE);
+  std::vector<std::uint8_t> row(16, 90);
+  JSAMPROW rows[1] = {row.data()};
+  while (info.next_scanline < info.image_height) jpeg_write_scanlines(&info, rows, 1);
+  jpeg_finish_compress(&info);
+  jpeg_destroy_compress(&info);
+  const byte_vector bytes(data, data + size);
+  std::free(data);
+  CHECK(code_of([&] { parse_jpeg(bytes); }) == "negood.image.3");
+}
+
 TEST_CASE("images: a damaged PNG byte is noticed by its checksums") {
   const byte_vector whole = read_file(golden("images/png_rgb8.png"));
   std::size_t noticed = 0;

@@ -109,6 +109,7 @@ TEST_CASE("image list: a folder of class folders, in byte order") {
   CHECK(code_of([&] { read_image_list(folder.path(), {.classes = 2}); }) == "negood.labels.2");
   CHECK(code_of([&] { read_image_list(folder.path(), {.entries = 3}); }) == "negood.list.3");
   CHECK(code_of([&] { read_image_list(folder / "empty"); }) == "negood.list.1");
+  CHECK(code_of([&] { read_image_list(folder / "none", {.format = image_list_format::folders}); }) == "negood.list.4");
 }
 
 TEST_CASE("image list: listed pictures are read") {

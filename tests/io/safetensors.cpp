@@ -117,6 +117,9 @@ TEST_CASE("safetensors: the writer refuses bad names, repeated names, wrong shap
   CHECK(code_of([&] { w.add("__metadata__", m); }) == "negood.safetensors.9");
   CHECK(code_of([&] { w.add<float>("b", {3}, m.values()); }) == "negood.safetensors.9");
   CHECK(code_of([&] { w.add("c", host_matrix<std::int64_t>(1, 1), scalar_type::f32); }) == "negood.io.10");
+  safetensors_writer heavy;
+  for (int i = 0; i < 13; ++i) heavy.metadata("k" + std::to_string(i), std::string(std::size_t{8} << 20, 'x'));
+  CHECK(code_of([&] { heavy.bytes(); }) == "negood.safetensors.10");
   w.metadata("k", "\xff");
   CHECK(code_of([&] { w.bytes(); }) == "negood.safetensors.9");
 }

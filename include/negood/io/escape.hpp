@@ -17,31 +17,39 @@ constexpr bool is_hidden_character(char32_t c) noexcept {
 
 namespace detail {
 
-inline void append_hex(std::string& out, std::uint32_t value, int digits) {
-  for (int shift = 4 * (digits - 1); shift >= 0; shift -= 4) out += "0123456789abcdef"[(value >> shift) & 0xfu];
-}
+/// `\u{202e}` for a code point, `\x{ff}` for a byte that is no UTF-8, without an allocation.
+class spelled_character {
+ public:
+  spelled_character(char kind, std::uint32_t value, int digits) noexcept {
+    put('\\');
+    put(kind);
+    put('{');
+    for (int shift = 4 * (digits - 1); shift >= 0; shift -= 4) put("0123456789abcdef"[(value >> shift) & 0xfu]);
+    put('}');
+  }
+  std::string_view view() const noexcept { return {text_, size_}; }
 
-/// Calls `plain(view)` for every visible character and `hidden(text)` with the spelled form of every other one:
-/// `\u{202e}` for a code point, `\x{ff}` for a byte that is no UTF-8.
+ private:
+  void put(char c) noexcept { text_[size_++] = c; }
+  char text_[12] = {};
+  std::size_t size_ = 0;
+};
+
+/// Calls `plain` with every visible character and `hidden` with the spelled form of every other one.
 template <class Plain, class Hidden>
 void for_each_character(std::string_view text, Plain plain, Hidden hidden) {
   for (std::size_t at = 0; at < text.size();) {
     const utf8_point point = decode_utf8(text.substr(at));
     if (point.length == 0) {
-      std::string spelled = "\\x{";
-      append_hex(spelled, static_cast<unsigned char>(text[at]), 2);
-      hidden(spelled + "}");
+      hidden(spelled_character('x', static_cast<unsigned char>(text[at]), 2).view());
       ++at;
-    } else {
-      if (is_hidden_character(point.value)) {
-        std::string spelled = "\\u{";
-        append_hex(spelled, point.value, point.value > 0xffff ? 5 : 4);
-        hidden(spelled + "}");
-      } else {
-        plain(text.substr(at, point.length));
-      }
-      at += point.length;
+      continue;
     }
+    if (is_hidden_character(point.value))
+      hidden(spelled_character('u', point.value, point.value > 0xffff ? 5 : 4).view());
+    else
+      plain(text.substr(at, point.length));
+    at += point.length;
   }
 }
 
@@ -52,7 +60,7 @@ inline std::string escape_terminal(std::string_view text) {
   std::string out;
   detail::for_each_character(
       text, [&](std::string_view c) { out += c == "\\" ? std::string_view("\\\\") : c; },
-      [&](const std::string& spelled) { out += spelled; });
+      [&](std::string_view spelled) { out += spelled; });
   return out;
 }
 
@@ -82,7 +90,7 @@ inline std::string escape_html(std::string_view text) {
             out += c;
         }
       },
-      [&](const std::string& spelled) { out += spelled; });
+      [&](std::string_view spelled) { out += spelled; });
   return out;
 }
 
@@ -101,7 +109,7 @@ inline std::string escape_csv(std::string_view text) {
         if (c == "\"") body += '"';
         body += c;
       },
-      [&](const std::string& spelled) { body += spelled; });
+      [&](std::string_view spelled) { body += spelled; });
   return quote ? "\"" + body + "\"" : body;
 }
 
@@ -150,8 +158,8 @@ inline std::string escape_latex(std::string_view text) {
         out += c;
     }
   };
-  detail::for_each_character(text, put, [&](const std::string& spelled) {
-    for (std::size_t i = 0; i < spelled.size(); ++i) put(std::string_view(spelled).substr(i, 1));
+  detail::for_each_character(text, put, [&](std::string_view spelled) {
+    for (std::size_t i = 0; i < spelled.size(); ++i) put(spelled.substr(i, 1));
   });
   return out;
 }

@@ -62,7 +62,7 @@ inline image_list parse_image_list(std::string_view text, const std::string& fil
       fail(error_category::data, "negood.list.2", file,
            "line " + std::to_string(i + 1) + " is not '" + (csv ? "path,label" : "path label") + "'");
     const std::string_view path = detail::trimmed(line.substr(0, split));
-    check_relative_path(path, file + ", line " + std::to_string(i + 1));
+    check_relative_path(path, file, static_cast<index_type>(i + 1));
     check_label(*label, out.size(), file, label_rule);
     out.paths.emplace_back(path);
     out.labels.push_back(*label);
@@ -150,8 +150,8 @@ inline image_list read_image_list(const std::filesystem::path& path, image_list_
   const fs::path root = fs::canonical(out.root, problem);
   if (problem) fail(error_category::io, "negood.path.2", out.root.string(), problem.message(), "is the root right?");
   out.root = root;
-  for (std::size_t i = 0; i < out.paths.size(); ++i)
-    resolve_under(root, out.paths[i], path.string() + ", picture " + std::to_string(i + 1));
+  const std::string where = path.string();
+  for (const std::string& picture : out.paths) resolve_under(root, picture, where);
   return out;
 }
 

@@ -43,7 +43,7 @@ inline std::vector<std::int64_t> parse_labels(byte_view bytes, const std::string
           error_category::data, "negood.labels.3", file,
           "is an array of dtype '" + npy.header().descr + "' and " + std::to_string(npy.shape().size()) + " dimensions",
           "labels are a one-dimensional array of integers");
-    out = std::move(npy.matrix<std::int64_t>().values());
+    out = npy.matrix<std::int64_t>().values();
   } else {
     std::vector<std::string_view> lines = detail::text_lines(as_text(bytes), file);
     while (!lines.empty() && detail::trimmed(lines.back()).empty()) lines.pop_back();

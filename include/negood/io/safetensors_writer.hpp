@@ -122,7 +122,7 @@ class safetensors_writer {
     text += '}';
     text.append((64 - (8 + text.size()) % 64) % 64, ' ');
     if (text.size() > 100'000'000)
-      fail(error_category::resource, "negood.safetensors.9", "safetensors_writer",
+      fail(error_category::resource, "negood.safetensors.10", "safetensors_writer",
            "its header passes 100,000,000 bytes");
     byte_vector out;
     append_le(out, static_cast<std::uint64_t>(text.size()));
