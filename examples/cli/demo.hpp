@@ -25,10 +25,17 @@ struct demo_options {
 /// Runs the protocol: learn, select, score, compare.
 demo_result run_demo(const demo_options& options);
 
+/// The sentences of `demo_result::findings`, made from its numbers.
+void fill_findings(demo_result& result);
+
 /// results.json: every number of the report.
 std::string results_json(const demo_result& result);
 
 /// report.html: one file, inline SVG, no scripts, no network.
 std::string report_html(const demo_result& result);
+
+/// Writes results.json, report.html and detectors/METHOD.safetensors below `out`, each of them atomically.
+/// \throws error negood.io.6 (category io) where the folder or a file cannot be made
+void write_demo(const demo_result& result, const std::filesystem::path& out);
 
 }  // namespace negood::demo

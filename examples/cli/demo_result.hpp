@@ -2,10 +2,12 @@
 #pragma once
 
 #include <negood/clip/image.hpp>
+#include <negood/detector/detector_record.hpp>
 #include <negood/metric/evaluate.hpp>
 #include <negood/prompt/fit_negprompt.hpp>
 
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -31,6 +33,7 @@ struct method_run {
   double mean_cosine = 0;                   ///< of the negatives, where there are learned ones
   std::vector<trace_row> trace;             ///< training, where there was any; first seed only
   std::vector<std::string> warnings;
+  std::optional<detector_record> detector;  ///< calibrated; first seed only
 };
 
 /// One row of the table.

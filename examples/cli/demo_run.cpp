@@ -4,6 +4,7 @@
 #include <negood/backend/eigen.hpp>
 #include <negood/clip/encode_image.hpp>
 #include <negood/clip/encode_text.hpp>
+#include <negood/io/detector.hpp>
 #include <negood/io/model.hpp>
 #include <negood/io/names.hpp>
 #include <negood/io/text_lines.hpp>
@@ -198,7 +199,10 @@ method_run measure(stage& s, detector<context>& d, const host_matrix<float>& cal
                   static_cast<double>(scores[0].size());
   for (std::size_t k = 1; k < scores.size(); ++k)
     run.metrics.push_back(evaluate(std::span<const double>(scores[0]), std::span<const double>(scores[k])));
-  if (keep_scores) run.scores = std::move(scores);
+  if (keep_scores) {
+    run.scores = std::move(scores);
+    run.detector = d.record();
+  }
   return run;
 }
 
@@ -253,6 +257,8 @@ detector<context> prompt_detector(stage& s, const learned_prompts<float>& prompt
   const auto bank = prompts.bind(s.ctx, s.model, s.id_names);
   auto d = negatives ? make_detector(s.ctx, bank, s.id_names, mcm_with_negatives{})
                      : make_detector(s.ctx, bank, s.id_names, mcm{});
+  if (!negatives) d.record().method = "coop";
+  attach_prompts(d.record(), prompts);
   d.record().encoder_fingerprint = s.model.fingerprint;
   return d;
 }
@@ -388,6 +394,23 @@ void examples(stage& s, demo_result& r, detector<context>& d) {
     }
 }
 
+/// The learned methods' options as the report prints them.
+std::map<std::string, std::string> option_texts(const negprompt_options& o) {
+  const auto stage_text = [](const stage_options& how) {
+    return std::to_string(how.epochs) + " epochs, batch " + std::to_string(how.batch) + ", SGD, rate " +
+           format_number(how.learning_rate) + ", cosine schedule";
+  };
+  return {{"preset", "paper"},
+          {"context", "learned from \"" + o.context_init + "\""},
+          {"suffix", o.suffix},
+          {"negatives a class", std::to_string(o.negatives)},
+          {"beta (NPD)", format_number(o.npd_weight)},
+          {"gamma (NND)", format_number(o.nnd_weight)},
+          {"noise", format_number(o.noise)},
+          {"stage 1 (positives)", stage_text(o.stage1)},
+          {"stage 2 (negatives)", stage_text(o.stage2)}};
+}
+
 std::string today() {
   const std::time_t now = std::time(nullptr);
   char text[16];
@@ -408,6 +431,7 @@ demo_result run_demo(const demo_options& o) {
   r.id_names = s.id_names;
   r.near_names = s.near_names;
   r.shots = shots;
+  r.options = option_texts(learning_options(o.seed));
   r.held_back = "rows " + std::to_string(s.held_back_first) + " to " + std::to_string(s.held_back_last - 1) +
                 " of the training file";
   for (const auto& set : s.sets) r.sets.push_back({set.name, set.description, set.near, set.count});
@@ -435,6 +459,7 @@ demo_result run_demo(const demo_options& o) {
     }
   }
   r.seconds = seconds_since(begin);
+  fill_findings(r);
   report_progress(o, "done", 1.0);
   return r;
 }
