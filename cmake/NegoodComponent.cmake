@@ -68,7 +68,8 @@ function(negood_install_package)
     install(
       DIRECTORY "${PROJECT_SOURCE_DIR}/models"
       DESTINATION "${CMAKE_INSTALL_DATADIR}/negood"
-      COMPONENT negood_cli)
+      COMPONENT negood_cli
+      PATTERN recipe EXCLUDE)
   endif()
 endfunction()
 
