@@ -41,7 +41,10 @@ class edited_model {
     for (const auto& entry : fs::directory_iterator(towers(name)))
       if (entry.path().filename() != "model.safetensors") fs::copy(entry.path(), folder_.path());
     const auto file = safetensors_file::read(towers(name) / "model.safetensors");
-    for (const auto& t : file.tensors()) tensors[t.name] = {t.shape, std::move(file.tensor<double>(t.name).values())};
+    for (const auto& t : file.tensors()) {
+      auto values = file.tensor<double>(t.name);
+      tensors[t.name] = {t.shape, std::move(values.values())};
+    }
   }
 
   std::map<std::string, stored_tensor> tensors;
