@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <optional>
 
 namespace negood::demo {
 namespace {
@@ -60,7 +61,7 @@ std::string_view word(verdict v, const wording& w) {
 
 std::string difference_text(const comparison& c) {
   const double points = 100 * c.difference.mean;
-  std::string out = (points < 0 ? "" : "+") + format_fixed(points, 1);
+  std::string out = (points < 0 ? "\u2212" : "+") + format_fixed(std::abs(points), 1);
   if (c.difference.sd > 0) out += " ± " + format_fixed(100 * c.difference.sd, 1);
   return out + " points";
 }
@@ -117,6 +118,60 @@ void report_identical_negatives(demo_result& r) {
   }
 }
 
+/// Mean cosine between rows of different classes; `each` rows a class, class after class.
+std::optional<double> cosine_across(const host_matrix<float>& rows, index_type each) {
+  double sum = 0, pairs = 0;
+  for (index_type i = 0; i < rows.rows(); ++i)
+    for (index_type j = 0; j < i; ++j) {
+      if (i / each == j / each) continue;
+      for (index_type c = 0; c < rows.cols(); ++c)
+        sum += static_cast<double>(rows(i, c)) * static_cast<double>(rows(j, c));
+      pairs += 1;
+    }
+  if (pairs == 0) return std::nullopt;
+  return sum / pairs;
+}
+
+/// Negatives that are the same for every class know nothing of the classes.
+void report_shared_negatives(demo_result& r) {
+  const auto* m = find_method(r, "negprompt");
+  if (m == nullptr) return;
+  for (const auto& run : m->runs) {
+    if (!run.detector || run.detector->positive.rows() == 0) continue;
+    const auto& d = *run.detector;
+    const auto positive = cosine_across(d.positive, 1);
+    const auto negative = cosine_across(d.negative, std::max<index_type>(1, d.negative.rows() / d.positive.rows()));
+    if (!positive || !negative || *negative < identical_cosine) continue;
+    r.findings.push_back(m->title + ": the negatives of different classes are nearly one prompt. In seed " +
+                         std::to_string(run.seed) + " the mean cosine between negatives of different classes is " +
+                         format_fixed(*negative, 5) + ", between positives " + format_fixed(*positive, 3) + ".");
+  }
+}
+
+/// Whether OOD images are nearer to the negatives than ID images are, which is what negatives are for.
+void report_similarities(demo_result& r) {
+  std::optional<double> id;
+  for (const auto& s : r.similarities)
+    if (s.set == r.sets.front().name && s.prompt == "negative" && !s.cosines.empty()) id = average(s.cosines);
+  if (!id) return;
+  std::string values;
+  std::size_t sets = 0, wrong = 0;
+  for (const auto& s : r.similarities) {
+    if (s.set == r.sets.front().name || s.prompt != "negative" || s.cosines.empty()) continue;
+    ++sets;
+    const double mean = average(s.cosines);
+    if (mean < *id) ++wrong;
+    values += (values.empty() ? "" : ", ") + s.set + " " + format_fixed(mean, 3);
+  }
+  if (sets == 0) return;
+  const std::string count = std::to_string(sets) + (sets == 1 ? " OOD set" : " OOD sets");
+  r.findings.push_back(
+      (wrong == 0 ? "Similarity to NegPrompt's negatives: images of all " + count + " are nearer than ID images"
+                  : "Similarity to NegPrompt's negatives: ID images are nearer than the images of " +
+                        std::to_string(wrong) + " of " + count) +
+      ". Mean cosine to the nearest negative prompt, first seed: ID " + format_fixed(*id, 3) + ", " + values + ".");
+}
+
 /// "MCM: below 50 % on ... ": a score that ranks OOD above ID.
 void report_below_half(demo_result& r) {
   for (const auto& m : r.methods) {
@@ -128,12 +183,12 @@ void report_below_half(demo_result& r) {
       ++measured;
       if (!(s.mean < 0.5)) continue;
       ++low;
-      where += (where.empty() ? "" : ", ") + r.sets[k].name + " " + with_unit(s);
+      where += (where.empty() ? "" : ", ") + r.sets[k].name + " (" + with_unit(s) + ")";
     }
     if (low > 0)
       r.findings.push_back(m.title + ": AUROC below 50 % on " + std::to_string(low) + " of " +
-                           std::to_string(measured) + (measured == 1 ? " OOD set" : " OOD sets") + ". On " + where +
-                           " it ranks OOD images above ID images more often than not, worse than a coin.");
+                           std::to_string(measured) + (measured == 1 ? " OOD set" : " OOD sets") +
+                           ". It ranks OOD images above ID images more often than not on " + where + ".");
   }
 }
 
@@ -250,7 +305,10 @@ std::string headline(const demo_result& r) {
   } else {
     text += "reaches a mean far-OOD AUROC of " + with_unit(summarise(far));
   }
-  if (!near.empty()) text += "; on the near set it is " + with_unit(summarise(near));
+  if (!near.empty()) {
+    text += "; on the near set it is " + with_unit(summarise(near));
+    if (base != nullptr) text += " against " + with_unit(summarise(pick_group(r, *base, set_group::near, auroc_in)));
+  }
   text += ". ";
   if (best == m)
     text += "No other method of this run is better on the far sets.";
@@ -281,6 +339,8 @@ void fill_findings(demo_result& r) {
   compare_methods(r, "neglabel", "energy");
   report_accuracy(r);
   report_identical_negatives(r);
+  report_shared_negatives(r);
+  if (!r.sets.empty()) report_similarities(r);
   report_below_half(r);
   report_recall(r);
 }

@@ -384,7 +384,8 @@ void map_features(stage& s, demo_result& r, const detector_record& d) {
 void examples(stage& s, demo_result& r, detector<context>& d) {
   for (std::size_t k = 0; k < s.sets.size(); ++k)
     for (index_type j = 0; j < (k == 0 ? 6 : 4); ++j) {
-      const index_type i = (2 * j + 1) * s.sets[k].count / (k == 0 ? 12 : 8);
+      // + j: textures come in turns of four kinds
+      const index_type i = std::min((2 * j + 1) * s.sets[k].count / (k == 0 ? 12 : 8) + j, s.sets[k].count - 1);
       host_matrix<float> one(1, s.features[k].cols());
       std::ranges::copy(s.features[k].row(i), one.row(0).begin());
       const auto a = d.decide(one);

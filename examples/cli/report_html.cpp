@@ -32,9 +32,10 @@ p,ul,dl{max-width:46rem;margin:.5rem 0}
 .mu,figcaption,.nt{color:var(--mu)}
 .hd{border-left:4px solid var(--ac);background:var(--sf);padding:.8rem 1rem;margin:1.2rem 0;max-width:none;font-size:1.06rem}
 .tw{overflow-x:auto;margin:.8rem 0 .3rem}
-table{border-collapse:collapse;font-size:.86rem;font-variant-numeric:tabular-nums;width:100%}
+table{border-collapse:separate;border-spacing:0;font-size:.86rem;font-variant-numeric:tabular-nums;width:100%}
 caption{text-align:left;font-weight:600;padding-bottom:.35rem}
-th,td{padding:.3rem .55rem;border-bottom:1px solid var(--li);text-align:right;white-space:nowrap}
+th,td{padding:.3rem .55rem;border-bottom:1px solid var(--li);text-align:right}
+td{white-space:nowrap}thead th{min-width:3.9rem}
 th:first-child,td:first-child{text-align:left;position:sticky;left:0;background:var(--bg)}
 thead th{border-bottom:2px solid var(--mu);vertical-align:bottom}
 tbody th{font-weight:500}
@@ -45,11 +46,12 @@ ul.fi li{margin:.4rem 0}
 figure{margin:1rem 0;break-inside:avoid}
 figcaption{font-size:.88rem;max-width:52rem;margin-top:.5rem}
 .g2,.g3,.g4{display:grid;gap:14px 18px}
+.mp{max-width:800px}
 .g2{grid-template-columns:repeat(auto-fit,minmax(min(100%,400px),1fr))}
 .g3{grid-template-columns:repeat(auto-fit,minmax(min(100%,290px),1fr))}
 .g4{grid-template-columns:repeat(auto-fit,minmax(min(100%,225px),1fr))}
 .pn{break-inside:avoid;min-width:0}
-.pn>p{margin:0 0 2px;font-size:.86rem;font-weight:600}
+.pn>p:first-child{margin:0 0 2px;font-size:.86rem;font-weight:600}
 svg{display:block;width:100%;height:auto}
 .lg{display:flex;flex-wrap:wrap;gap:2px 16px;margin:.3rem 0 .7rem;font-size:.86rem;max-width:none;padding:0;list-style:none}
 .lg li{display:flex;align-items:center;gap:6px}
@@ -78,9 +80,9 @@ dt{color:var(--mu)}dd{margin:0;overflow-wrap:anywhere}
 pre{background:var(--sf);border:1px solid var(--li);border-radius:6px;padding:.7rem .9rem;overflow-x:auto;font-size:.86rem}
 code{font-family:ui-monospace,"DejaVu Sans Mono",monospace;font-size:.92em}
 details summary{cursor:pointer}
-@media (max-width:520px){main{padding:18px 14px 40px}dl{grid-template-columns:1fr;gap:0}dd{margin-bottom:.5rem}.ex{grid-template-columns:repeat(2,1fr)}}
+@media (max-width:520px){table{font-size:.8rem}th,td{padding:.3rem .4rem}th:first-child{max-width:6.6rem}main{padding:18px 14px 40px}dl{grid-template-columns:1fr;gap:0}dd{margin-bottom:.5rem}.ex{grid-template-columns:repeat(2,1fr)}}
 @media print{:root{color-scheme:light;--bg:#fff;--fg:#000;--mu:#444;--li:#bbb;--sf:#f4f4f4;--ac:#004a8f;--c0:#0072b2;--c1:#d55e00;--c2:#00835f;--c3:#b5508f;--c4:#a87000;--c5:#3a3f45;--ok:#00694c;--no:#b03a00}
-body{font-size:10.5pt}main{max-width:none;padding:0}h2{break-after:avoid}.tw{overflow:visible}th,td{padding:.2rem .35rem}table{font-size:8.5pt}
+body{font-size:10.5pt}main{max-width:none;padding:0}h2,h3{break-after:avoid}.tw{overflow:visible}th,td{padding:.2rem .35rem}table{font-size:8.5pt}
 .g2{grid-template-columns:1fr 1fr}.g3{grid-template-columns:repeat(3,1fr)}.g4{grid-template-columns:repeat(4,1fr)}}
 )css";
 
@@ -92,6 +94,21 @@ std::string title_of(const demo_result& r, std::size_t set) {
   std::string name = r.sets[set].name;
   if (!name.empty() && name[0] >= 'a' && name[0] <= 'z') name[0] = static_cast<char>(name[0] - 'a' + 'A');
   return name;
+}
+
+/// Escaped, and with numbers kept on one line with their unit and spread.
+std::string sentence(std::string_view text) {
+  std::string out = escape_html(text);
+  for (const auto& [from, to] : {std::pair<std::string_view, std::string_view>{" \u00b1 ", "\u00a0\u00b1\u00a0"},
+                                 {" % ", "\u00a0% "},
+                                 {" %.", "\u00a0%."},
+                                 {" %)", "\u00a0%)"},
+                                 {" %,", "\u00a0%,"},
+                                 {" %;", "\u00a0%;"},
+                                 {" points", "\u00a0points"}})
+    for (std::size_t at = 0; (at = out.find(from, at)) != std::string::npos; at += to.size())
+      out.replace(at, from.size(), to);
+  return out;
 }
 
 std::string tag(std::string_view element, const std::string& inside) {
@@ -120,6 +137,13 @@ std::string legend(const std::vector<std::pair<std::string, std::string>>& swatc
   std::string out = "<ul class=\"lg\">";
   for (const auto& [swatch, text] : swatch_and_text) out += "<li>" + swatch + e(text) + "</li>";
   return out + "</ul>";
+}
+
+/// 10572 as "10,572".
+std::string thousands(index_type n) {
+  std::string out = std::to_string(n);
+  for (std::size_t at = out.size(); at > 3; at -= 3) out.insert(at - 3, ",");
+  return out;
 }
 
 /// The colour class of a set: 0 is ID.
@@ -426,8 +450,6 @@ std::string map_figure(const demo_result& r) {
   c.labels(labels, 12.5);
   std::vector<std::pair<std::string, std::string>> keys;
   const auto swatch = [](int shape, const std::string& css) {
-    svg::chart one(26, 12, {0, 1, "", 1, 1}, {0, 1, "", 1, 1}, "");
-    (void)one;
     static const char* const shapes[] = {"M13 2.5a3.5 3.5 0 1 0 .01 0z", "M13 2l4 8h-8z", "M9.5 2.5h7v7h-7z",
                                          "M13 1.5l4.5 4.5-4.5 4.5-4.5-4.5z", "M9 6h8m-4-4v8", "M9.5 2.5l7 7m-7 0l7-7"};
     return "<svg viewBox=\"0 0 26 12\" aria-hidden=\"true\"><path class=\"" + std::string(shape >= 4 ? "mk" : "pt") +
@@ -439,7 +461,7 @@ std::string map_figure(const demo_result& r) {
                         title_of(r, k) + " (" + std::to_string(counts[k]) + ")");
   keys.emplace_back(swatch(2, "c5"), "positive prompts");
   keys.emplace_back(swatch(5, "c5"), "negative prompts");
-  return figure("", legend(keys), panel("Images and prompts of NegPrompt in one plane", c.str()),
+  return figure("mp", legend(keys), panel("Images and prompts of NegPrompt in one plane", c.str()),
                 "How to read it (after Fig. 4 of the NegPrompt paper): a sample of the images and all prompts, projected "
                 "on the two directions in which the image features vary most (PCA). Images and texts are each centred on "
                 "their own mean, because the gap between the two kinds would hide everything else: compare images with "
@@ -454,7 +476,7 @@ std::string training_figure(const demo_result& r) {
   const auto* neg = find_method(r, "negprompt");
   std::string panels;
   const auto draw = [&](const method_result* m, std::string_view title, double trace_row::*member, int stage,
-                        double least) {
+                        double least, bool cosine = false) {
     if (m == nullptr) return;
     std::vector<std::vector<point>> lines;
     double low = 1e300, high = -1e300, last = 0;
@@ -470,10 +492,11 @@ std::string training_figure(const demo_result& r) {
     }
     if (!(low <= high)) return;
     auto y = svg::fitted(low, high, "", least, 4);
+    if (cosine && y.high > 1) y.high = 1 + 0.02 * (1 - y.low);  // a cosine ends at 1
     svg::chart c(330, 215, {0, std::max(last, 1.0), "step", 1, 5}, y, title);
     for (std::size_t i = 0; i < lines.size(); ++i)
       c.line(svg::thin(lines[i], 0.003, {std::max(last, 1.0), y.high - y.low}),
-             "c" + std::to_string(std::min<std::size_t>(i, 4)) + " th");
+             "c" + std::to_string(std::min<std::size_t>(i, 4)) + " so th");
     panels += panel(title, c.str());
   };
   draw(coop, "Stage 1: cross-entropy of the positives", &trace_row::cross_entropy, 1, 0.01);
@@ -481,19 +504,24 @@ std::string training_figure(const demo_result& r) {
     draw(neg, "Stage 1: cross-entropy of the positives", &trace_row::cross_entropy, 1, 0.01);
   draw(neg, "Stage 2: NIS", &trace_row::nis, 2, 0.01);
   draw(neg, "Stage 2: NPD", &trace_row::npd, 2, 0.01);
-  draw(neg, "Stage 2: NND", &trace_row::nnd, 2, 0.01);
-  draw(neg, "Stage 2: mean pairwise cosine of the negatives", &trace_row::mean_cosine, 2, 0.01);
+  const bool pairwise = neg != nullptr && std::ranges::all_of(neg->runs, [](const method_run& run) {
+    return std::ranges::all_of(run.trace, [](const trace_row& t) { return t.stage != 2 || t.nnd == t.mean_cosine; });
+  });
+  if (!pairwise) draw(neg, "Stage 2: NND", &trace_row::nnd, 2, 0.01);
+  draw(neg, pairwise ? "Stage 2: NND = mean pairwise cosine" : "Stage 2: mean pairwise cosine of the negatives",
+       &trace_row::mean_cosine, 2, 0.02, true);
+  draw(neg, "Stage 2: total loss", &trace_row::loss, 2, 0.01);
   draw(neg, "Stage 2: gradient norm", &trace_row::gradient_norm, 2, 0);
   if (panels.empty()) return {};
   std::vector<std::pair<std::string, std::string>> keys;
   for (std::size_t i = 0; i < r.seeds.size(); ++i)
-    keys.emplace_back(line_swatch("c" + std::to_string(std::min<std::size_t>(i, 4)) + " th"),
+    keys.emplace_back(line_swatch("c" + std::to_string(std::min<std::size_t>(i, 4)) + " so th"),
                       "seed " + std::to_string(r.seeds[i]));
   return figure("g3", legend(keys), panels,
                 "How to read it: NIS is small when an ID image is equally far from all negatives (its lower bound is the "
                 "logarithm of their number), NPD is minus the mean cosine of a negative to its own positive, NND the mean "
-                "pairwise cosine of the negatives of a class, in the paper's form the same number as the panel beside "
-                "it; loss terms are unweighted. A pairwise cosine that stays at 1 means that the negatives of a class "
+                "pairwise cosine of the negatives of a class; the terms are unweighted, their weights are among the "
+                "options below. A pairwise cosine that stays at 1 means that the negatives of a class "
                 "are one and the same prompt.");
 }
 
@@ -578,8 +606,9 @@ std::string findings_section(const demo_result& r) {
   std::string out = "<ul class=\"fi\">\n";
   for (const auto& f : r.findings) {
     const auto end = f.find(". ");
-    out += "<li>" + (end == std::string::npos ? e(f) : "<strong>" + e(f.substr(0, end + 1)) + "</strong>" + e(f.substr(end + 1))) +
-           "</li>\n";
+    out += "<li>";
+    if (end != std::string::npos) out += "<strong>" + sentence(f.substr(0, end + 1)) + "</strong>";
+    out += sentence(end == std::string::npos ? f : f.substr(end + 1)) + "</li>\n";
   }
   return out + "</ul>\n<p class=\"nt\">Made from the numbers above. Differences are taken seed by seed; a difference "
                "smaller than its standard deviation over the seeds, or than 0.05 points, is called no clear "
@@ -587,7 +616,7 @@ std::string findings_section(const demo_result& r) {
 }
 
 std::string protocol_section(const demo_result& r) {
-  std::string out = "<dl>";
+  std::string out = "<h3>Data</h3><dl>";
   const auto row = [&](std::string_view key, const std::string& value) {
     if (!value.empty()) out += tag("dt", e(key)) + tag("dd", e(value)) + "\n";
   };
@@ -597,9 +626,13 @@ std::string protocol_section(const demo_result& r) {
   row("images to learn from", std::to_string(r.shots) + " a class");
   row("held back from the model", r.held_back);
   for (std::size_t k = 0; k < r.sets.size(); ++k)
-    row(title_of(r, k), std::to_string(r.sets[k].images) + " images. " + r.sets[k].description);
+    row(title_of(r, k), thousands(r.sets[k].images) + " images. " + r.sets[k].description);
+  const auto part = [&](std::string_view title) { out += "</dl>\n<h3>" + e(title) + "</h3><dl>\n"; };
+  if (!r.options.empty()) part("Options of the learned methods");
   for (const auto& [key, value] : r.options) row(key, value);
+  if (!r.gates.empty()) part("Gates");
   for (const auto& [key, value] : r.gates) row(key, value);
+  part("Provenance");
   row("model fingerprint", r.model_fingerprint);
   row("made by", r.created_by + ", " + r.date + ", in " + format_fixed(r.seconds, 0) + " s");
   out += "</dl>\n";
@@ -619,7 +652,7 @@ std::string intro(const demo_result& r) {
   index_type images = 0;
   for (const auto& s : r.sets) images += s.images;
   return "<p>This page compares ways to tell known from unknown images with a CLIP model: " +
-         std::to_string(r.methods.size()) + " methods, " + std::to_string(images) + " images, " +
+         std::to_string(r.methods.size()) + " methods, " + thousands(images) + " images, " +
          std::to_string(r.seeds.size()) + (r.seeds.size() == 1 ? " seed" : " seeds") +
          ". The model is a small demonstration CLIP that comes with negood. The numbers say how the methods compare on "
          "this model and on these images; they say nothing about a CLIP trained on millions of pictures and cannot be set "
@@ -639,7 +672,7 @@ std::string report_html(const demo_result& r) {
                     "style-src 'unsafe-inline'\"><title>negood demonstration: known or unknown?</title><style>" +
                     std::string(style) + "</style></head><body><main>\n";
   out += "<h1>Known or unknown? Negative prompts on a small CLIP</h1>\n" + intro(r);
-  if (const std::string h = headline(r); !h.empty()) out += "<p class=\"hd\">" + e(h) + "</p>\n";
+  if (const std::string h = headline(r); !h.empty()) out += "<p class=\"hd\">" + sentence(h) + "</p>\n";
   out += section("Results", results_tables(r));
   if (!r.findings.empty()) out += section("What helped and what did not help, said plainly", findings_section(r));
   out += section("ROC curves", roc_figure(r));
