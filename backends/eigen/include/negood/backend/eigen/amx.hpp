@@ -131,13 +131,20 @@ NEGOOD_AMX void tile_kernel(index_type blocks, const std::uint8_t* a, const std:
     _tile_loadd(3, start + 16 * start_step + 16, start_bytes);
   }
   for (index_type p = 0; p < blocks; ++p, a += step, b += step) {
-    _tile_loadd(4, a, 64);
+    // Without halves the panel fits the first cache, if the rows passing by are kept from pushing it out.
+    if constexpr (Halves)
+      _tile_loadd(4, a, 64);
+    else
+      _tile_stream_loadd(4, a, 64);
     _tile_loadd(6, b, 64);
     _tile_dpbf16ps(0, 4, 6);
     _tile_loadd(7, b + tile, 64);
     _tile_dpbf16ps(1, 4, 7);
     if constexpr (Tall) {
-      _tile_loadd(5, a + tile, 64);
+      if constexpr (Halves)
+        _tile_loadd(5, a + tile, 64);
+      else
+        _tile_stream_loadd(5, a + tile, 64);
       _tile_dpbf16ps(2, 5, 6);
       _tile_dpbf16ps(3, 5, 7);
     }

@@ -51,7 +51,7 @@ class frozen {
  private:
   struct side {
     std::atomic<bool> ready{false};
-    detail::panels<Real> plain;
+    detail::library_panels<Real> plain;
 #if NEGOOD_EIGEN_HAS_AMX_KERNELS
     detail::tile_panels tiles;
 #endif
@@ -85,11 +85,12 @@ class frozen {
     }
 #endif
     if (!packed) {
-      s.plain = detail::panels<Real>(k, n);
+      s.plain = detail::library_panels<Real>(k, n);
       detail::pack_panels(here, s.plain, w);
     }
     s.ready.store(true, std::memory_order_release);
-    if (state_->sides[0].ready.load(std::memory_order_relaxed) && state_->sides[1].ready.load(std::memory_order_relaxed))
+    if (state_->sides[0].ready.load(std::memory_order_relaxed) &&
+        state_->sides[1].ready.load(std::memory_order_relaxed))
       state_->values = tensor<Real>();
   }
 

@@ -4,6 +4,7 @@
 /// and columns around it: the bytes of a row depend on nothing but that row.
 #pragma once
 
+#include <negood/backend/eigen/panel_kernel.hpp>
 #include <negood/backend/eigen/simd.hpp>
 #include <negood/backend/eigen/tensor.hpp>
 
@@ -46,53 +47,13 @@ void copy_block(strided<T> a, index_type rows, index_type cols, T* out, index_ty
     }
 }
 
-/// The shape of the register block: `height` rows by two vectors, as many as the registers hold.
-#if defined(__AVX512F__)
-inline constexpr int panel_height = 14;
-#else
-inline constexpr int panel_height = 6;
-#endif
-template <class T>
-inline constexpr index_type panel_width = 2 * simd::lanes<T>;
-
-/// c[i, 0..2 vectors) = start[i] + sum_p a[p, i] b[p]. `a` holds Rows values a step, `b` one panel row a step.
-template <class T, int Rows>
-__attribute__((noinline)) void panel_kernel(index_type k, const T* __restrict a, const T* __restrict b, const T* start,
-                                            index_type start_step, T* c, index_type c_step) {
-  using simd::vec;
-  constexpr index_type lanes = simd::lanes<T>, width = panel_width<T>;
-  vec<T> sum[Rows][2];
-  NEGOOD_UNROLL for (int i = 0; i < Rows; ++i) {
-    sum[i][0] = simd::load<T>(start + i * start_step);
-    sum[i][1] = simd::load<T>(start + i * start_step + lanes);
-    __builtin_prefetch(c + i * c_step, 1);
-    __builtin_prefetch(c + i * c_step + lanes, 1);
-  }
-  for (index_type p = 0; p < k; ++p) {
-    __builtin_prefetch(b + 16 * width);
-    __builtin_prefetch(b + 16 * width + lanes);
-    const vec<T> b0 = simd::load<T>(b), b1 = simd::load<T>(b + lanes);
-    NEGOOD_UNROLL for (int i = 0; i < Rows; ++i) {
-      const vec<T> x = simd::splat<T>(a[i]);
-      sum[i][0] += x * b0;
-      sum[i][1] += x * b1;
-    }
-    a += Rows;
-    b += width;
-  }
-  NEGOOD_UNROLL for (int i = 0; i < Rows; ++i) {
-    simd::store<T>(c + i * c_step, sum[i][0]);
-    simd::store<T>(c + i * c_step + lanes, sum[i][1]);
-  }
-}
-
 /// The right factor `[k, n]` in panels of `panel_width` columns, each `[k, width]`; columns beyond n are 0.
 template <class T>
 class panels {
  public:
-  static constexpr index_type width = panel_width<T>, row_unit = panel_height;
+  static constexpr index_type width = panel_width<T>, row_unit = greatest_panel_height;
   /// Rows of the left factor packed at a time: with k = 512 they fill an eighth of the second cache.
-  static constexpr index_type rows_per_block = 8 * panel_height;
+  static constexpr index_type rows_per_block = 8 * greatest_panel_height;
 
   panels() = default;
   /// Room for the factor; `pack` fills it, panel by panel.
@@ -111,17 +72,19 @@ class panels {
                 index_type c_step) const {
     thread_local buffer<T> packed_rows;
     constexpr index_type depth = 512;
+    const panel_kernels<T>& kernels = this_panel_kernels<T>();
+    const index_type height = kernels.height;
     for (index_type r0 = 0; r0 < m; r0 += rows_per_block) {
       const index_type rows = std::min(rows_per_block, m - r0);
       T* packed = packed_rows.require(static_cast<std::size_t>((rows_per_block + 2) * std::min(k_, depth) + simd::lanes<T>));
       index_type k0 = 0;
       do {
         const index_type steps = std::min(depth, k_ - k0);
-        for (index_type s = 0; s < rows; s += panel_height)
-          pack_rows(a.at(r0 + s, k0), std::min<index_type>(panel_height, rows - s), steps, packed + s * steps);
+        for (index_type s = 0; s < rows; s += height)
+          pack_rows(a.at(r0 + s, k0), std::min(height, rows - s), steps, packed + s * steps);
         for (index_type j = first; j < last; ++j)
-          for (index_type s = 0; s < rows; s += panel_height)
-            one_block(j, k0, steps, packed + s * steps, std::min<index_type>(panel_height, rows - s),
+          for (index_type s = 0; s < rows; s += height)
+            one_block(kernels, j, k0, steps, packed + s * steps, std::min(height, rows - s),
                       k0 > 0 ? summand<T>{c, c_step}.at(r0 + s) : start.at(r0 + s), c + (r0 + s) * c_step, c_step);
         k0 += steps;
       } while (k0 < k_);
@@ -135,7 +98,7 @@ class panels {
   static void pack_rows(strided<T> a, index_type rows, index_type steps, T* out) {
     const index_type height = even(rows);
     index_type p = 0;
-    if constexpr (panel_height <= simd::lanes<T>) {
+    if constexpr (greatest_panel_height <= simd::lanes<T>) {
       constexpr auto lanes = static_cast<std::size_t>(simd::lanes<T>);
       if (a.col_step == 1)
         for (; p + simd::lanes<T> <= steps; p += simd::lanes<T>) {
@@ -153,37 +116,22 @@ class panels {
       for (index_type q = p; q < steps; ++q) out[q * height + rows] = T(0);
     copy_block(strided<T>{a.data + p * a.col_step, a.col_step, a.row_step}, steps - p, rows, out + p * height, height);
   }
-  void one_block(index_type j, index_type k0, index_type steps, const T* a, index_type rows, summand<T> start, T* c,
-                 index_type c_step) const {
+  void one_block(const panel_kernels<T>& kernels, index_type j, index_type k0, index_type steps, const T* a,
+                 index_type rows, summand<T> start, T* c, index_type c_step) const {
     const T* b = values_.data() + (j * k_ + k0) * width;
     const index_type columns = std::min(width, n_ - j * width), height = even(rows);
+    const panel_kernel<T> kernel = kernels.of_height[height];
     static constexpr T zeros[width] = {};
     T* out = c + j * width;
     const T* from = start.data ? start.data + j * width : zeros;
-    if (columns == width && height == rows) return kernel(height, steps, a, b, from, start.row_step, out, c_step);
+    if (columns == width && height == rows) return kernel(steps, a, b, from, start.row_step, out, c_step);
     // A block over the edge is computed in a square of its own.
-    alignas(64) T edge[panel_height * width] = {};
+    alignas(64) T edge[greatest_panel_height * width] = {};
     if (start.data)
       for (index_type i = 0; i < rows; ++i) std::copy_n(from + i * start.row_step, columns, edge + i * width);
-    kernel(height, steps, a, b, edge, width, edge, width);
+    kernel(steps, a, b, edge, width, edge, width);
     for (index_type i = 0; i < rows; ++i) std::copy_n(edge + i * width, columns, out + i * c_step);
   }
-  static void kernel(index_type height, index_type k, const T* a, const T* b, const T* start, index_type start_step, T* c,
-                     index_type c_step) {
-    switch (height) {
-      case 2: return panel_kernel<T, 2>(k, a, b, start, start_step, c, c_step);
-      case 4: return panel_kernel<T, 4>(k, a, b, start, start_step, c, c_step);
-      case 6: return panel_kernel<T, 6>(k, a, b, start, start_step, c, c_step);
-#if defined(__AVX512F__)
-      case 8: return panel_kernel<T, 8>(k, a, b, start, start_step, c, c_step);
-      case 10: return panel_kernel<T, 10>(k, a, b, start, start_step, c, c_step);
-      case 12: return panel_kernel<T, 12>(k, a, b, start, start_step, c, c_step);
-      case 14: return panel_kernel<T, 14>(k, a, b, start, start_step, c, c_step);
-#endif
-      default: return;
-    }
-  }
-
   index_type k_ = 0, n_ = 0;
   buffer<T> values_;
 };

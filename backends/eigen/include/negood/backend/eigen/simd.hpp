@@ -68,11 +68,20 @@ template <class T>
 NEGOOD_INLINE void copy_part(T* to, const T* from, index_type count) {
   index_type done = 0;
   if constexpr (lanes<T> > 8)
-    if (count & 8) std::memcpy(to, from, 8 * sizeof(T)), done = 8;
+    if (count & 8) {
+      std::memcpy(to, from, 8 * sizeof(T));
+      done = 8;
+    }
   if constexpr (lanes<T> > 4)
-    if (count & 4) std::memcpy(to + done, from + done, 4 * sizeof(T)), done += 4;
+    if (count & 4) {
+      std::memcpy(to + done, from + done, 4 * sizeof(T));
+      done += 4;
+    }
   if constexpr (lanes<T> > 2)
-    if (count & 2) std::memcpy(to + done, from + done, 2 * sizeof(T)), done += 2;
+    if (count & 2) {
+      std::memcpy(to + done, from + done, 2 * sizeof(T));
+      done += 2;
+    }
   if (count & 1) to[done] = from[done];
 }
 }  // namespace detail
