@@ -1,10 +1,11 @@
-// Every fused algorithm: against its plain form on the same backend, and against the reference in double. What a backend
-// declares must be there, and what is there must be declared.
+// Every fused algorithm: against its plain form on the same backend, and against the reference in double. What a
+// backend declares must be there, and what is there must be declared.
 #include <negood/math/activation.hpp>
 #include <negood/math/attention.hpp>
 #include <negood/math/layer_norm.hpp>
 #include <negood/math/linear.hpp>
 #include <negood/math/logsumexp.hpp>
+#include <negood/score/logit_statistics.hpp>
 
 #include "backends.hpp"
 
@@ -58,6 +59,7 @@ TEMPLATE_LIST_TEST_CASE("what is declared is there, and what is there is declare
   check_declared<TestType, attention_t, const attention_layout&, tensor, tensor, tensor>("attention");
   check_declared<TestType, attention_pullback_t, const attention_layout&, tensor, tensor, tensor, tensor, tensor_t<B>&>(
       "attention_pullback");
+  check_declared<TestType, logit_statistics_t, tensor, const frozen_t<B>&, double>("logit_statistics");
 }
 
 TEMPLATE_LIST_TEST_CASE("fused rows agree with their plain forms", "[conformance]", every_backend) {
@@ -100,7 +102,8 @@ TEMPLATE_LIST_TEST_CASE("a fused linear layer agrees with its plain form", "[con
   };
   for (const shape s : {shape{1, 64, 64}, shape{7, 20, 45}, shape{50, 96, 130}, shape{16, 512, 40}}) {
     const double size = 1.0 / std::sqrt(static_cast<double>(s.in));
-    const auto x = values(s.rows, s.in, -1, 1, 27), w = values(s.in, s.out, -size, size, 28), b = values(1, s.out, -1, 1, 29);
+    const auto x = values(s.rows, s.in, -1, 1, 27), w = values(s.in, s.out, -size, size, 28),
+               b = values(1, s.out, -1, 1, 29);
     compare<TestType>("linear", TestType::allowed.product, [&](auto& c, bool plain) {
       using B = std::remove_reference_t<decltype(c)>;
       const linear_weights<B> weights{c.freeze(upload(c, w)), upload(c, b)};
@@ -109,7 +112,8 @@ TEMPLATE_LIST_TEST_CASE("a fused linear layer agrees with its plain form", "[con
   }
 }
 
-TEMPLATE_LIST_TEST_CASE("fused attention and its pullback agree with their plain forms", "[conformance]", every_backend) {
+TEMPLATE_LIST_TEST_CASE("fused attention and its pullback agree with their plain forms", "[conformance]",
+                        every_backend) {
   struct problem {
     std::vector<index_type> lengths;
     index_type prefix, heads, width;
@@ -117,16 +121,11 @@ TEMPLATE_LIST_TEST_CASE("fused attention and its pullback agree with their plain
     query_rows queries;
   };
   const problem problems[] = {
-      {{3, 1, 4, 2}, 5, 2, 16, true, query_rows::all},
-      {{3, 1, 4, 2}, 0, 2, 16, true, query_rows::all},
-      {{3, 1, 4, 2}, 17, 1, 64, true, query_rows::last},
-      {{5, 5}, 0, 3, 10, false, query_rows::all},
-      {{5, 5}, 0, 3, 10, false, query_rows::first},
-      {{50, 50}, 0, 2, 64, false, query_rows::all},
-      {{50, 50}, 0, 2, 64, false, query_rows::first},
-      {{40, 3, 30}, 20, 2, 32, true, query_rows::all},
-      {{40, 3, 30}, 2, 2, 32, true, query_rows::last},
-      {{16}, 1, 2, 24, true, query_rows::all},
+      {{3, 1, 4, 2}, 5, 2, 16, true, query_rows::all},   {{3, 1, 4, 2}, 0, 2, 16, true, query_rows::all},
+      {{3, 1, 4, 2}, 17, 1, 64, true, query_rows::last}, {{5, 5}, 0, 3, 10, false, query_rows::all},
+      {{5, 5}, 0, 3, 10, false, query_rows::first},      {{50, 50}, 0, 2, 64, false, query_rows::all},
+      {{50, 50}, 0, 2, 64, false, query_rows::first},    {{40, 3, 30}, 20, 2, 32, true, query_rows::all},
+      {{40, 3, 30}, 2, 2, 32, true, query_rows::last},   {{16}, 1, 2, 24, true, query_rows::all},
   };
   const double allowed = 4 * TestType::allowed.product;
   for (const problem& p : problems) {
@@ -142,8 +141,10 @@ TEMPLATE_LIST_TEST_CASE("fused attention and its pullback agree with their plain
       return plain ? attention_t::generic(c, layout, a, b, e) : attention(c, layout, a, b, e);
     });
     for (const int part : {0, 1, 2})
-      compare<TestType>(part == 0 ? "attention dq" : part == 1 ? "attention dkv" : "attention d prefix", allowed,
-                        [&](auto& c, bool plain) {
+      compare<TestType>(part == 0   ? "attention dq"
+                        : part == 1 ? "attention dkv"
+                                    : "attention d prefix",
+                        allowed, [&](auto& c, bool plain) {
                           const auto a = upload(c, q), b = upload(c, kv), e = upload(c, prefix), o = upload(c, d_out);
                           auto onto = upload(c, d_prefix);
                           auto g = plain ? attention_pullback_t::generic(c, layout, a, b, e, o, onto)
@@ -151,4 +152,20 @@ TEMPLATE_LIST_TEST_CASE("fused attention and its pullback agree with their plain
                           return part == 0 ? std::move(g.dq) : part == 1 ? std::move(g.dkv) : std::move(onto);
                         });
   }
+}
+
+TEMPLATE_LIST_TEST_CASE("fused score statistics agree with their plain form", "[conformance]", every_backend) {
+  for (const index_type images : {1, 63, 64, 130})
+    for (const index_type texts : {1, 5, 700}) {
+      CAPTURE(images, texts);
+      const double size = 1.0 / std::sqrt(40.0);
+      const auto x = values(images, 40, -size, size, 40), t = values(texts, 40, -size, size, 41);
+      for (const bool maximum : {true, false})
+        compare<TestType>("logit_statistics", 40 * TestType::allowed.product, [&](auto& c, bool plain) {
+          const auto packed = c.freeze(upload(c, t));
+          auto z = plain ? logit_statistics_t::generic(c, upload(c, x), packed, 20.0)
+                         : logit_statistics(c, upload(c, x), packed, 20.0);
+          return maximum ? std::move(z.maximum) : std::move(z.logsumexp);
+        });
+    }
 }
