@@ -196,12 +196,11 @@ void report_accuracy(demo_result& r) {
   const auto* learned = find_method(r, "coop");
   const auto* plain = find_method(r, "mcm");
   if (learned == nullptr || plain == nullptr || learned->runs.empty() || plain->runs.empty()) return;
-  const auto c =
-      compare(values_of(*learned, &method_run::id_accuracy), values_of(*plain, &method_run::id_accuracy));
+  const auto c = compare(values_of(*learned, &method_run::id_accuracy), values_of(*plain, &method_run::id_accuracy));
   const wording words{"helps", "does not help", "makes no clear difference"};
   r.findings.push_back("Learned positive context, ID accuracy: " + std::string(word(c.outcome, words)) + ". " +
-                       with_unit(c.a) + " against " + with_unit(c.b) + " with the plain prompt (" +
-                       difference_text(c) + ").");
+                       with_unit(c.a) + " against " + with_unit(c.b) + " with the plain prompt (" + difference_text(c) +
+                       ").");
 }
 
 void report_recall(demo_result& r) {
@@ -322,8 +321,7 @@ std::vector<std::string> collected_warnings(const demo_result& r) {
   std::vector<std::string> out;
   for (const auto& m : r.methods)
     for (const auto& run : m.runs)
-      for (const auto& w : run.warnings)
-        out.push_back(m.title + ", seed " + std::to_string(run.seed) + ": " + w);
+      for (const auto& w : run.warnings) out.push_back(m.title + ", seed " + std::to_string(run.seed) + ": " + w);
   return out;
 }
 
@@ -333,8 +331,7 @@ void fill_findings(demo_result& r) {
   compare_methods(r, "negprompt", "mcm");
   compare_methods(r, "negprompt", "maxcosine");
   compare_methods(r, "negprompt", "energy");
-  compare_methods(r, "negprompt-open", "negprompt",
-                  {"is better", "is worse", "makes no clear difference"});
+  compare_methods(r, "negprompt-open", "negprompt", {"is better", "is worse", "makes no clear difference"});
   compare_methods(r, "coop", "mcm");
   compare_methods(r, "neglabel", "energy");
   report_accuracy(r);

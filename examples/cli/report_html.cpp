@@ -187,7 +187,8 @@ std::string cell(const table& t, std::size_t column, std::size_t method) {
 
 std::string table_html(const demo_result& r, const table& t, const std::string& caption,
                        const std::vector<std::string>& last = {}, const std::string& last_head = {}) {
-  std::string out = "<div class=\"tw\"><table><caption>" + caption + "</caption><thead><tr><th scope=\"col\">Method</th>";
+  std::string out =
+      "<div class=\"tw\"><table><caption>" + caption + "</caption><thead><tr><th scope=\"col\">Method</th>";
   for (const auto& h : t.head) out += "<th scope=\"col\">" + h + "</th>";
   if (!last.empty()) out += "<th scope=\"col\">" + last_head + "</th>";
   out += "</tr></thead><tbody>\n";
@@ -226,9 +227,8 @@ std::string results_tables(const demo_result& r) {
   std::vector<std::string> seconds;
   for (const auto& m : r.methods) {
     const auto s = summarise(values_of(m, &method_run::seconds));
-    seconds.push_back(m.learned && s.n > 0
-                          ? format_fixed(s.mean, 1) + (s.sd > 0 ? " ± " + format_fixed(s.sd, 1) : "")
-                          : "–");
+    seconds.push_back(m.learned && s.n > 0 ? format_fixed(s.mean, 1) + (s.sd > 0 ? " ± " + format_fixed(s.sd, 1) : "")
+                                           : "–");
   }
   std::string out = table_html(r, a, "AUROC, per cent, higher is better", seconds, "Learning, s");
   out += table_html(r, f, "FPR95, per cent (ID positive, nearest), lower is better");
@@ -326,10 +326,10 @@ std::string histogram_row(const demo_result& r, const method_result& m) {
 }
 
 std::string histogram_figures(const demo_result& r) {
-  const auto key = legend({{area_swatch("c0"), "ID test images"},
-                           {area_swatch("c1 so"), "OOD images"},
-                           {"<svg viewBox=\"0 0 26 12\" aria-hidden=\"true\"><path class=\"vl c5\" d=\"M13 0V12\"/></svg>",
-                            "threshold"}});
+  const auto key = legend(
+      {{area_swatch("c0"), "ID test images"},
+       {area_swatch("c1 so"), "OOD images"},
+       {"<svg viewBox=\"0 0 26 12\" aria-hidden=\"true\"><path class=\"vl c5\" d=\"M13 0V12\"/></svg>", "threshold"}});
   std::string out;
   for (const char* name : {"negprompt", "energy"}) {
     const auto* m = find_method(r, name);
@@ -405,11 +405,12 @@ std::string similarity_figure(const demo_result& r) {
   draw("To the nearest positive prompt", "cosine", &drawn::positive, common);
   draw("To the nearest negative prompt", "cosine", &drawn::negative, common);
   draw("Positive minus negative", "difference of the two cosines", &drawn::gap, range({&drawn::gap}));
-  return figure("g3", legend(keys), panels,
-                "How to read it (after Fig. 3 of the NegPrompt paper): for every image the largest cosine to the "
-                "positive prompts (left) and to the negative prompts (middle) of NegPrompt. The method wants OOD images "
-                "at least as close to the negatives as ID images are; the difference of the two (right) should then be "
-                "larger for ID. Share of images in each of 40 bins; first seed.");
+  return figure(
+      "g3", legend(keys), panels,
+      "How to read it (after Fig. 3 of the NegPrompt paper): for every image the largest cosine to the "
+      "positive prompts (left) and to the negative prompts (middle) of NegPrompt. The method wants OOD images "
+      "at least as close to the negatives as ID images are; the difference of the two (right) should then be "
+      "larger for ID. Share of images in each of 40 bins; first seed.");
 }
 
 // ---- map -------------------------------------------------------------------------------------------------------
@@ -450,7 +451,7 @@ std::string map_figure(const demo_result& r) {
   c.labels(labels, 12.5);
   std::vector<std::pair<std::string, std::string>> keys;
   const auto swatch = [](int shape, const std::string& css) {
-    static const char* const shapes[] = {"M13 2.5a3.5 3.5 0 1 0 .01 0z", "M13 2l4 8h-8z", "M9.5 2.5h7v7h-7z",
+    static const char* const shapes[] = {"M13 2.5a3.5 3.5 0 1 0 .01 0z",     "M13 2l4 8h-8z", "M9.5 2.5h7v7h-7z",
                                          "M13 1.5l4.5 4.5-4.5 4.5-4.5-4.5z", "M9 6h8m-4-4v8", "M9.5 2.5l7 7m-7 0l7-7"};
     return "<svg viewBox=\"0 0 26 12\" aria-hidden=\"true\"><path class=\"" + std::string(shape >= 4 ? "mk" : "pt") +
            " bg " + css + "\" d=\"" + shapes[shape] + "\"/></svg>";
@@ -461,12 +462,13 @@ std::string map_figure(const demo_result& r) {
                         title_of(r, k) + " (" + std::to_string(counts[k]) + ")");
   keys.emplace_back(swatch(2, "c5"), "positive prompts");
   keys.emplace_back(swatch(5, "c5"), "negative prompts");
-  return figure("mp", legend(keys), panel("Images and prompts of NegPrompt in one plane", c.str()),
-                "How to read it (after Fig. 4 of the NegPrompt paper): a sample of the images and all prompts, projected "
-                "on the two directions in which the image features vary most (PCA). Images and texts are each centred on "
-                "their own mean, because the gap between the two kinds would hide everything else: compare images with "
-                "images and texts with texts, and only directions across the two. A plane shows a small part of the "
-                "distances. Numbers in brackets: images drawn; first seed.");
+  return figure(
+      "mp", legend(keys), panel("Images and prompts of NegPrompt in one plane", c.str()),
+      "How to read it (after Fig. 4 of the NegPrompt paper): a sample of the images and all prompts, projected "
+      "on the two directions in which the image features vary most (PCA). Images and texts are each centred on "
+      "their own mean, because the gap between the two kinds would hide everything else: compare images with "
+      "images and texts with texts, and only directions across the two. A plane shows a small part of the "
+      "distances. Numbers in brackets: images drawn; first seed.");
 }
 
 // ---- training --------------------------------------------------------------------------------------------------
@@ -505,8 +507,9 @@ std::string training_figure(const demo_result& r) {
   draw(neg, "Stage 2: NIS", &trace_row::nis, 2, 0.01);
   draw(neg, "Stage 2: NPD", &trace_row::npd, 2, 0.01);
   const bool pairwise = neg != nullptr && std::ranges::all_of(neg->runs, [](const method_run& run) {
-    return std::ranges::all_of(run.trace, [](const trace_row& t) { return t.stage != 2 || t.nnd == t.mean_cosine; });
-  });
+                          return std::ranges::all_of(
+                              run.trace, [](const trace_row& t) { return t.stage != 2 || t.nnd == t.mean_cosine; });
+                        });
   if (!pairwise) draw(neg, "Stage 2: NND", &trace_row::nnd, 2, 0.01);
   draw(neg, pairwise ? "Stage 2: NND = mean pairwise cosine" : "Stage 2: mean pairwise cosine of the negatives",
        &trace_row::mean_cosine, 2, 0.02, true);
@@ -517,12 +520,13 @@ std::string training_figure(const demo_result& r) {
   for (std::size_t i = 0; i < r.seeds.size(); ++i)
     keys.emplace_back(line_swatch("c" + std::to_string(std::min<std::size_t>(i, 4)) + " so th"),
                       "seed " + std::to_string(r.seeds[i]));
-  return figure("g3", legend(keys), panels,
-                "How to read it: NIS is small when an ID image is equally far from all negatives (its lower bound is the "
-                "logarithm of their number), NPD is minus the mean cosine of a negative to its own positive, NND the mean "
-                "pairwise cosine of the negatives of a class; the terms are unweighted, their weights are among the "
-                "options below. A pairwise cosine that stays at 1 means that the negatives of a class "
-                "are one and the same prompt.");
+  return figure(
+      "g3", legend(keys), panels,
+      "How to read it: NIS is small when an ID image is equally far from all negatives (its lower bound is the "
+      "logarithm of their number), NPD is minus the mean cosine of a negative to its own positive, NND the mean "
+      "pairwise cosine of the negatives of a class; the terms are unweighted, their weights are among the "
+      "options below. A pairwise cosine that stays at 1 means that the negatives of a class "
+      "are one and the same prompt.");
 }
 
 // ---- pictures --------------------------------------------------------------------------------------------------
@@ -557,7 +561,8 @@ std::string decision_text(const example_decision& d, bool id) {
   if (id && d.is_unknown) return std::string(no) + "unknown</span>, wrong";
   if (id && d.truth.empty()) return std::string(yes) + "known</span>, right";
   if (id)
-    return d.label == d.truth ? std::string(yes) + "known</span>, right" : std::string(no) + "known</span>, other class";
+    return d.label == d.truth ? std::string(yes) + "known</span>, right"
+                              : std::string(no) + "known</span>, other class";
   return d.is_unknown ? std::string(yes) + "unknown</span>, right" : std::string(no) + "known</span>, wrong";
 }
 
@@ -583,8 +588,9 @@ std::string examples_section(const demo_result& r) {
     }
     if (!items.empty()) out += "<h3>" + e(title_of(r, k)) + "</h3><ul class=\"ex\">" + items + "</ul>\n";
   }
-  return out + "<p class=\"nt\">How to read it: \"nearest\" is the most similar class name; for an OOD image every class "
-               "is wrong, and calling it unknown is right.</p>\n";
+  return out +
+         "<p class=\"nt\">How to read it: \"nearest\" is the most similar class name; for an OOD image every class "
+         "is wrong, and calling it unknown is right.</p>\n";
 }
 
 // ---- text ------------------------------------------------------------------------------------------------------
@@ -610,9 +616,10 @@ std::string findings_section(const demo_result& r) {
     if (end != std::string::npos) out += "<strong>" + sentence(f.substr(0, end + 1)) + "</strong>";
     out += sentence(end == std::string::npos ? f : f.substr(end + 1)) + "</li>\n";
   }
-  return out + "</ul>\n<p class=\"nt\">Made from the numbers above. Differences are taken seed by seed; a difference "
-               "smaller than its standard deviation over the seeds, or than 0.05 points, is called no clear "
-               "difference.</p>\n";
+  return out +
+         "</ul>\n<p class=\"nt\">Made from the numbers above. Differences are taken seed by seed; a difference "
+         "smaller than its standard deviation over the seeds, or than 0.05 points, is called no clear "
+         "difference.</p>\n";
 }
 
 std::string protocol_section(const demo_result& r) {
@@ -655,7 +662,8 @@ std::string intro(const demo_result& r) {
          std::to_string(r.methods.size()) + " methods, " + thousands(images) + " images, " +
          std::to_string(r.seeds.size()) + (r.seeds.size() == 1 ? " seed" : " seeds") +
          ". The model is a small demonstration CLIP that comes with negood. The numbers say how the methods compare on "
-         "this model and on these images; they say nothing about a CLIP trained on millions of pictures and cannot be set "
+         "this model and on these images; they say nothing about a CLIP trained on millions of pictures and cannot be "
+         "set "
          "beside published tables. Whichever way a comparison went, it is printed.</p>\n";
 }
 
@@ -666,11 +674,12 @@ std::string section(std::string_view title, const std::string& body) {
 }  // namespace
 
 std::string report_html(const demo_result& r) {
-  std::string out = "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
-                    "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">"
-                    "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; img-src data:; "
-                    "style-src 'unsafe-inline'\"><title>negood demonstration: known or unknown?</title><style>" +
-                    std::string(style) + "</style></head><body><main>\n";
+  std::string out =
+      "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
+      "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">"
+      "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; img-src data:; "
+      "style-src 'unsafe-inline'\"><title>negood demonstration: known or unknown?</title><style>" +
+      std::string(style) + "</style></head><body><main>\n";
   out += "<h1>Known or unknown? Negative prompts on a small CLIP</h1>\n" + intro(r);
   if (const std::string h = headline(r); !h.empty()) out += "<p class=\"hd\">" + sentence(h) + "</p>\n";
   out += section("Results", results_tables(r));
@@ -682,20 +691,22 @@ std::string report_html(const demo_result& r) {
   out += section("Training", training_figure(r));
   out += section("Example images", examples_section(r));
   if (!r.mined_words.empty()) {
-    std::string words = "<p>The first negative words that NegLabel mined from WordNet, farthest from the ID class names "
-                        "first.</p><ul class=\"wd\">";
+    std::string words =
+        "<p>The first negative words that NegLabel mined from WordNet, farthest from the ID class names "
+        "first.</p><ul class=\"wd\">";
     for (const auto& w : r.mined_words) words += tag("li", e(w));
     out += section("Mined negative words", words + "</ul>\n");
   }
   out += section("Protocol", protocol_section(r));
-  out += section("How to reproduce",
-                 "<p>With the same version, model and seed every number above but the seconds comes out the same:</p>"
-                 "<pre><code>negood demo --out demo-out" +
-                     (r.seeds.empty() || r.seeds.front() == 1 ? std::string() : " --seed " + std::to_string(r.seeds.front())) +
-                     (r.seeds.size() == 3 ? std::string() : " --seeds " + std::to_string(r.seeds.size())) +
-                     "</code></pre><p>The same numbers with all digits, and those left out here, stand in "
-                     "<code>results.json</code> beside this file; the detectors of the first seed in "
-                     "<code>detectors/</code>, ready for <code>negood score</code> and <code>negood decide</code>.</p>\n");
+  out += section(
+      "How to reproduce",
+      "<p>With the same version, model and seed every number above but the seconds comes out the same:</p>"
+      "<pre><code>negood demo" +
+          (r.seeds.empty() || r.seeds.front() == 1 ? std::string() : " --seed " + std::to_string(r.seeds.front())) +
+          (r.seeds.size() == 3 ? std::string() : " --seeds " + std::to_string(r.seeds.size())) +
+          "</code></pre><p>The same numbers with all digits, and those left out here, stand in "
+          "<code>results.json</code> beside this file; the detectors of the first seed in "
+          "<code>detectors/</code>, ready for <code>negood score</code> and <code>negood decide</code>.</p>\n");
   return out + "</main></body></html>\n";
 }
 

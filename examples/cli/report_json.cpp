@@ -8,10 +8,10 @@
 namespace negood::demo {
 namespace {
 
-constexpr double metric_values::*named_members[] = {&metric_values::auroc,           &metric_values::auroc_strict,
-                                                    &metric_values::aupr_in_step,    &metric_values::aupr_in_trapezoid,
-                                                    &metric_values::aupr_out_step,   &metric_values::aupr_out_trapezoid};
-constexpr const char* member_names[] = {"auroc",        "auroc_strict",  "aupr_in_step", "aupr_in_trapezoid",
+constexpr double metric_values::*named_members[] = {&metric_values::auroc,         &metric_values::auroc_strict,
+                                                    &metric_values::aupr_in_step,  &metric_values::aupr_in_trapezoid,
+                                                    &metric_values::aupr_out_step, &metric_values::aupr_out_trapezoid};
+constexpr const char* member_names[] = {"auroc",         "auroc_strict",      "aupr_in_step", "aupr_in_trapezoid",
                                         "aupr_out_step", "aupr_out_trapezoid"};
 
 ordered_json spread_json(const std::vector<double>& values) {
@@ -51,8 +51,8 @@ ordered_json run_json(const demo_result& r, const method_run& run) {
   out["threshold"] = run.threshold;
   out["id_recall"] = run.id_recall;
   out["seconds"] = run.seconds;
-  out["mean_cosine"] = run.trace.empty() || run.trace.back().stage != 2 ? ordered_json(nullptr)
-                                                                        : ordered_json(run.mean_cosine);
+  out["mean_cosine"] =
+      run.trace.empty() || run.trace.back().stage != 2 ? ordered_json(nullptr) : ordered_json(run.mean_cosine);
   out["steps"] = run.trace.size();
   out["final_losses"] = losses_json(run.trace);
   out["eval"] = ordered_json::parse(eval_json(table_of(r, run, false)));
@@ -106,7 +106,9 @@ ordered_json protocol_json(const demo_result& r) {
   out["sets"] = ordered_json::array();
   for (std::size_t k = 0; k < r.sets.size(); ++k)
     out["sets"].push_back({{"name", r.sets[k].name},
-                           {"kind", k == 0 ? "id" : r.sets[k].near ? "near" : "far"},
+                           {"kind", k == 0           ? "id"
+                                    : r.sets[k].near ? "near"
+                                                     : "far"},
                            {"images", r.sets[k].images},
                            {"description", r.sets[k].description}});
   out["options"] = ordered_json::object();

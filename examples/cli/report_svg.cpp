@@ -54,8 +54,8 @@ std::vector<point> roc(std::span<const double> id, std::span<const double> ood) 
     const point next{b.empty() ? 0 : static_cast<double>(j) / static_cast<double>(b.size()),
                      a.empty() ? 0 : static_cast<double>(i) / static_cast<double>(a.size())};
     const std::size_t n = out.size();  // a run of steps in one direction is one line
-    if (n > 1 && ((out[n - 1].x == next.x && out[n - 2].x == next.x) ||
-                  (out[n - 1].y == next.y && out[n - 2].y == next.y)))
+    if (n > 1 &&
+        ((out[n - 1].x == next.x && out[n - 2].x == next.x) || (out[n - 1].y == next.y && out[n - 2].y == next.y)))
       out.back() = next;
     else
       out.push_back(next);
@@ -218,8 +218,8 @@ void chart::mark(point at, int shape, double size, std::string_view css) {
                coordinate(2 * size) + "h" + coordinate(-2.2 * size) + "z\"/>";
       return;
     case 2:
-      body_ += start + "M" + coordinate(p.x - size) + " " + coordinate(p.y - size) + "h" + w + "v" + w + "h-" + w +
-               "z\"/>";
+      body_ +=
+          start + "M" + coordinate(p.x - size) + " " + coordinate(p.y - size) + "h" + w + "v" + w + "h-" + w + "z\"/>";
       return;
     case 3:
       body_ += start + "M" + x + " " + coordinate(p.y - 1.3 * size) + "l" + coordinate(1.3 * size) + " " +
@@ -245,8 +245,8 @@ void chart::vertical(double x, std::string_view css) {
 }
 
 void chart::horizontal(double y, std::string_view css) {
-  body_ += "<path class=\"vl " + std::string(css) + "\" d=\"M" + coordinate(left_) + " " +
-           coordinate(place({0, y}).y) + "H" + coordinate(width_ - right_) + "\"/>";
+  body_ += "<path class=\"vl " + std::string(css) + "\" d=\"M" + coordinate(left_) + " " + coordinate(place({0, y}).y) +
+           "H" + coordinate(width_ - right_) + "\"/>";
 }
 
 void chart::text(point at, double dx, double dy, std::string_view anchor, std::string_view css, std::string_view what) {

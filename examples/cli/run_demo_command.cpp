@@ -2,8 +2,6 @@
 #include "commands.hpp"
 #include "demo.hpp"
 
-#include <negood/io/atomic_file.hpp>
-
 namespace negood::cli {
 
 int run_demo_command(const demo_command_options& o) {
@@ -22,22 +20,19 @@ int run_demo_command(const demo_command_options& o) {
   if (!o.common.precision.empty()) options.arithmetic = parse_precision(o.common.precision);
   options.seed = o.common.seed;
   options.seeds = o.seeds;
-  std::string results;
   {
     progress bar(o.common, "demo", 1000);
     options.progress = [&](const std::string& stage, double done) {
       throw_if_stopped("demo");
       bar.update(static_cast<index_type>(1000 * done), stage);
     };
-    const auto result = demo::run_demo(options);
-    results = demo::results_json(result);
-    write_file(fs::path(o.out) / "results.json", results);
-    write_file(fs::path(o.out) / "report.html", demo::report_html(result));
+    demo::write_demo(demo::run_demo(options), o.out);
   }
   say(o.common, escape((fs::path(o.out) / "report.html").string()));
   result(o.common, {{"out", o.out},
                     {"report", (fs::path(o.out) / "report.html").string()},
-                    {"results", (fs::path(o.out) / "results.json").string()}});
+                    {"results", (fs::path(o.out) / "results.json").string()},
+                    {"detectors", (fs::path(o.out) / "detectors").string()}});
   return 0;
 }
 
