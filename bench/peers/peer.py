@@ -105,17 +105,18 @@ def measure(step, repeats):
         after = resource.getrusage(resource.RUSAGE_SELF)
         user.append(after.ru_utime - before.ru_utime)
         system.append(after.ru_stime - before.ru_stime)
-    return {'wall_s': statistics.median(wall), 'wall_s_all': wall, 'user_s': statistics.median(user),
+    return {'median_s': statistics.median(wall), 'all_s': wall, 'user_s': statistics.median(user),
             'system_s': statistics.median(system),
-            'peak_rss_mib': resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 'result': last}
+            'peak_gb': resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, 'result': last}
 
 
 def report(peer, args, environment, **values):
+    """One line of JSON."""
     import torch
     print(json.dumps({'peer': peer, 'torch': torch.__version__, 'torch_threads': torch.get_num_threads(),
                       'environment': environment,
                       'arguments': {k: str(v) if isinstance(v, pathlib.Path) else v for k, v in vars(args).items()},
-                      **values}, indent=1))
+                      **values}))
 
 
 # ---------------------------------------------------------------- the network
