@@ -58,11 +58,17 @@ using panel_kernel = void (*)(index_type k, const T* a, const T* b, const T* sta
   }
 
 #if defined(__x86_64__)
-NEGOOD_PANEL_KERNEL(panel_kernel_avx512, __attribute__((target("avx512f,fma"), noinline)), 64)
+#if defined(__clang__)  // which would rather have two halves than one vector of 512 bits
+#define NEGOOD_WHOLE_VECTORS __attribute__((min_vector_width(512)))
+#else
+#define NEGOOD_WHOLE_VECTORS
+#endif
+NEGOOD_PANEL_KERNEL(panel_kernel_avx512, __attribute__((target("avx512f,fma"), noinline)) NEGOOD_WHOLE_VECTORS, 64)
 NEGOOD_PANEL_KERNEL(panel_kernel_avx2, __attribute__((target("avx2,fma"), noinline)), 32)
 #endif
 NEGOOD_PANEL_KERNEL(panel_kernel_plain, __attribute__((noinline)), 16)
 #undef NEGOOD_PANEL_KERNEL
+#undef NEGOOD_WHOLE_VECTORS
 
 /// The kernels of this processor: `of_height[h]` for even h up to `height`, as many rows as its registers hold.
 template <class T>
