@@ -58,7 +58,7 @@ int run(int argc, char** argv) {
   } else if (*help) {
     const CLI::App* about = topic.empty() ? &app : nullptr;
     for (const CLI::App* const sub : app.get_subcommands({}))
-      if (sub->check_name(topic)) about = sub;
+      if (!topic.empty() && sub->check_name(topic)) about = sub;
     if (about == nullptr) return usage_error("there is no command '" + topic + "'");
     std::cout << about->help() << std::flush;
   } else {
