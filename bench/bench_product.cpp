@@ -56,11 +56,13 @@ int main(int argc, char** argv) {
         }
         times.erase(times.begin());  // packs the matrix
         std::sort(times.begin(), times.end());
-        std::printf("{\"bench\": \"product\", \"precision\": \"%s\", \"in\": %lld, \"out\": %lld, \"rows\": %lld, \"threads\": %lld, "
-                    "\"best_gflops\": %.1f, \"median_gflops\": %.1f}\n",
-                    std::string(negood::format_precision(p)).c_str(), static_cast<long long>(s.in),
-                    static_cast<long long>(s.out), static_cast<long long>(rows), static_cast<long long>(threads),
-                    work / times.front(), work / times[times.size() / 2]);
+        std::printf(
+            "{\"bench\": \"product\", \"precision\": \"%s\", \"in\": %lld, \"out\": %lld, \"rows\": %lld, \"threads\": "
+            "%lld, "
+            "\"best_gflops\": %.1f, \"median_gflops\": %.1f}\n",
+            std::string(negood::format_precision(p)).c_str(), static_cast<long long>(s.in),
+            static_cast<long long>(s.out), static_cast<long long>(rows), static_cast<long long>(threads),
+            work / times.front(), work / times[times.size() / 2]);
       }
     }
   }

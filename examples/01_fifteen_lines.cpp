@@ -4,7 +4,7 @@
 
 int main() {
   negood::eigen::context<float> ctx;
-  const auto model = negood::clip::load(ctx, "model/");                       // frozen CLIP: towers, tokenizer, scale
+  const auto model = negood::clip::load(ctx, "model/");  // frozen CLIP: towers, tokenizer, scale
   const auto names = negood::read_names("classes.txt");
   const auto train = negood::clip::encode_images(ctx, model, negood::read_image_list("train.txt"));
   const auto held_out = negood::clip::encode_images(ctx, model, negood::read_image_list("held_out.txt"));
@@ -14,5 +14,5 @@ int main() {
   negood::save(detector, "dogs.safetensors");
 
   const auto answer = detector.decide(negood::clip::encode_image(ctx, model, "unknown.jpg"));
-  return answer.is_unknown ? 1 : 0;                                           // {label, score, is_unknown}
+  return answer.is_unknown ? 1 : 0;  // {label, score, is_unknown}
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "common.hpp"
+#include "instances.hpp"
 #include "progress.hpp"
 
 #include <negood/io/encode_files.hpp>

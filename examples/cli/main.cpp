@@ -28,7 +28,7 @@ int run(int argc, char** argv) {
   app.set_version_flag("--version", std::string("negood ") + NEGOOD_VERSION_STRING);
   app.require_subcommand(1);
   app.footer(
-      "Scores: higher = more in-distribution. Files and formats: docs/cli.md.\n"
+      "Scores: higher = more in-distribution. Files and formats: docs/files.md.\n"
       "Exit codes: 0 ok, 1 unknown image with --fail-on-ood, 2 usage, 3 bad data, 4 bad model or detector,\n"
       "5 disk, 6 numeric, 7 too large, 8 interrupted and resumable, 70 a bug.");
   cli::command chosen;
@@ -60,7 +60,8 @@ int run(int argc, char** argv) {
     for (const CLI::App* const sub : app.get_subcommands({}))
       if (!topic.empty() && sub->check_name(topic)) about = sub;
     if (about == nullptr) return usage_error("there is no command '" + topic + "'");
-    std::cout << about->help() << std::flush;
+    // App::help() would answer for the command that was parsed: for `help` itself.
+    std::cout << about->get_formatter()->make_help(about, app.get_name(), CLI::AppFormatMode::Normal) << std::flush;
   } else {
     cli::catch_stop_signals();
     const int code = chosen();

@@ -19,7 +19,8 @@ double worst(F f, G g, double low, double high) {
   constexpr index_type lanes = eigen::simd::lanes<float>;
   for (index_type i = 0; i < 200000; i += lanes) {
     float x[static_cast<std::size_t>(lanes)], y[static_cast<std::size_t>(lanes)];
-    for (index_type l = 0; l < lanes; ++l) x[l] = static_cast<float>(low + (high - low) * static_cast<double>(i + l) / 200000.0);
+    for (index_type l = 0; l < lanes; ++l)
+      x[l] = static_cast<float>(low + (high - low) * static_cast<double>(i + l) / 200000.0);
     eigen::simd::store<float>(y, f(eigen::simd::load<float>(x)));
     for (index_type l = 0; l < lanes; ++l) {
       const double exact = g(static_cast<double>(x[l]));
@@ -40,7 +41,8 @@ TEST_CASE("exp, log and their kin are within a few units of the last place", "[e
   CHECK(worst([](vec x) { return simd::log(x); }, [](double x) { return std::log(x); }, 1e-30, 3) < 1 * ulp);
   CHECK(worst([](vec x) { return simd::log(x); }, [](double x) { return std::log(x); }, 0.9, 1.1) < 1 * ulp);
   CHECK(worst([](vec x) { return simd::log1p_unit(x); }, [](double x) { return std::log1p(x); }, 1e-6, 1) < 2 * ulp);
-  CHECK(worst([](vec x) { return simd::sigmoid<float>(x); }, [](double x) { return 1 / (1 + std::exp(-x)); }, -80, 80) < 2 * ulp);
+  CHECK(worst([](vec x) { return simd::sigmoid<float>(x); }, [](double x) { return 1 / (1 + std::exp(-x)); }, -80, 80) <
+        2 * ulp);
   // The lower tail keeps its relative accuracy as long as the square of x does.
   const auto phi = [](double x) { return 0.5 * std::erfc(-x / std::sqrt(2.0)); };
   CHECK(worst([](vec x) { return simd::normal_cdf(x).cdf; }, phi, -2, 10) < 8 * ulp);

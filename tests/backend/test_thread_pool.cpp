@@ -29,8 +29,7 @@ TEST_CASE("every task runs once, in a worker within range", "[backend]") {
 TEST_CASE("many short jobs follow one another", "[backend]") {
   thread_pool pool(3);
   std::atomic<index_type> total{0};
-  for (index_type job = 0; job < 2000; ++job)
-    pool.parallel_for(4, [&](index_type, index_type i) { total += i; });
+  for (index_type job = 0; job < 2000; ++job) pool.parallel_for(4, [&](index_type, index_type i) { total += i; });
   CHECK(total == 2000 * 6);
 }
 
@@ -72,9 +71,8 @@ TEST_CASE("a job started inside a task runs in that thread, in order", "[backend
 TEST_CASE("two pools and two callers do not disturb one another", "[backend]") {
   thread_pool outer(2), inner(3);
   std::atomic<int> runs{0};
-  outer.parallel_for(8, [&](index_type, index_type) {
-    inner.parallel_for(10, [&](index_type, index_type) { ++runs; });
-  });
+  outer.parallel_for(8,
+                     [&](index_type, index_type) { inner.parallel_for(10, [&](index_type, index_type) { ++runs; }); });
   CHECK(runs == 80);
   std::thread other([&] {
     for (int i = 0; i < 100; ++i) inner.parallel_for(10, [&](index_type, index_type) { ++runs; });
@@ -87,7 +85,9 @@ TEST_CASE("two pools and two callers do not disturb one another", "[backend]") {
 TEST_CASE("a pool runs its start function in each thread it starts", "[backend]") {
   static std::atomic<int> starts{0};
   starts = 0;
-  { thread_pool pool(4, [] { ++starts; }); }
+  {
+    thread_pool pool(4, [] { ++starts; });
+  }
   CHECK(starts == 3);
 }
 

@@ -166,7 +166,7 @@ TEST_CASE("merges apply by rank, all occurrences from left to right", "[clip][to
   CHECK(t.encode("").empty());
   CHECK(t.encode("a") == ids{final_of('a')});
   CHECK(t.encode("abc") == ids{513});
-  CHECK(t.encode("ababc") == ids{512, 513});                                // "ab c</w>" comes before "ab ab"
+  CHECK(t.encode("ababc") == ids{512, 513});  // "ab c</w>" comes before "ab ab"
   CHECK(t.encode("abababc") == ids{515});
   CHECK(t.encode("abababab") == ids{514, 512, inner('a'), final_of('b')});  // the last b ends the word: no "ab" there
   CHECK(t.encode("ABca a") == ids{512, inner('c'), final_of('a'), final_of('a')});

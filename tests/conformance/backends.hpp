@@ -38,9 +38,7 @@ struct reference_float {
 template <class Real, precision P>
 struct eigen_backend {
   using context = eigen::context<Real>;
-  static context make(index_type threads = 1) {
-    return context(eigen::options{.threads = threads, .precision = P});
-  }
+  static context make(index_type threads = 1) { return context(eigen::options{.threads = threads, .precision = P}); }
 };
 struct eigen_float : eigen_backend<float, precision::f32> {
   static constexpr const char* name = "eigen<float> f32";
@@ -59,7 +57,8 @@ struct eigen_bf16 : eigen_backend<float, precision::bf16> {
   static constexpr tolerance allowed{2e-6, 3e-2};
 };
 
-using every_backend = std::tuple<reference_double, reference_float, eigen_float, eigen_double, eigen_bf16x3, eigen_bf16>;
+using every_backend =
+    std::tuple<reference_double, reference_float, eigen_float, eigen_double, eigen_bf16x3, eigen_bf16>;
 using every_eigen = std::tuple<eigen_float, eigen_double, eigen_bf16x3, eigen_bf16>;
 
 /// What ran on which backend, with the largest error seen; printed when the program ends.
@@ -133,7 +132,8 @@ inline double difference(const host_matrix<double>& a, const host_matrix<double>
 }
 
 template <class T>
-void check_close(const std::string& item, const host_matrix<double>& got, const host_matrix<double>& wanted, double allowed) {
+void check_close(const std::string& item, const host_matrix<double>& got, const host_matrix<double>& wanted,
+                 double allowed) {
   const double error = difference(got, wanted);
   table::instance().add(item, T::name, error);
   INFO(T::name << ": " << item << " is off by " << error);

@@ -41,7 +41,8 @@ void check_batches(const char* item, index_type rows, Call call) {
         const index_type count = std::min(batch, rows - r);
         const auto part = ctx.to_host(call(ctx, r, count));
         same = same && part.rows() == count && part.cols() == whole.cols() &&
-               std::memcmp(part.data(), whole.data() + r * whole.cols(), static_cast<std::size_t>(part.size()) * sizeof(real)) == 0;
+               std::memcmp(part.data(), whole.data() + r * whole.cols(),
+                           static_cast<std::size_t>(part.size()) * sizeof(real)) == 0;
       }
       INFO(T::name << ": " << item << ", batches of " << batch << " on " << threads << " threads");
       CHECK(same);
@@ -84,14 +85,17 @@ TEMPLATE_LIST_TEST_CASE("a row's bytes do not depend on the other rows: products
   }
 }
 
-TEMPLATE_LIST_TEST_CASE("a row's bytes do not depend on the other rows: rows in one pass", "[conformance]", every_eigen) {
+TEMPLATE_LIST_TEST_CASE("a row's bytes do not depend on the other rows: rows in one pass", "[conformance]",
+                        every_eigen) {
   constexpr index_type rows = 150, d = 77;
   const auto x = values(rows, d, -3, 3, 44), y = values(rows, d, -1, 1, 45);
   const auto gain = values(1, d, 0.5, 1.5, 46), bias = values(1, d, -1, 1, 47);
-  check_batches<TestType>("softmax_rows", rows,
-                          [&](auto& c, index_type r, index_type n) { return softmax_rows(c, upload(c, slice(x, r, n))); });
-  check_batches<TestType>("logsumexp_rows", rows,
-                          [&](auto& c, index_type r, index_type n) { return logsumexp_rows(c, upload(c, slice(x, r, n))); });
+  check_batches<TestType>("softmax_rows", rows, [&](auto& c, index_type r, index_type n) {
+    return softmax_rows(c, upload(c, slice(x, r, n)));
+  });
+  check_batches<TestType>("logsumexp_rows", rows, [&](auto& c, index_type r, index_type n) {
+    return logsumexp_rows(c, upload(c, slice(x, r, n)));
+  });
   check_batches<TestType>("reduce_rows", rows, [&](auto& c, index_type r, index_type n) {
     return c.reduce_rows(reduction::sum{}, upload(c, slice(x, r, n)));
   });
@@ -139,7 +143,8 @@ TEMPLATE_LIST_TEST_CASE("a sequence's bytes do not depend on the other sequences
     check_batches<TestType>("attention", sequences, [&](auto& c, index_type s, index_type n) {
       const auto layout = ragged_rows::equal(n, p.length);
       const attention_layout how{layout, heads, p.causal, query_rows::all};
-      return whole_sequences(c, attention(c, how, upload(c, rows_of(q, s, n)), upload(c, rows_of(kv, s, n)), upload(c, prefix)));
+      return whole_sequences(
+          c, attention(c, how, upload(c, rows_of(q, s, n)), upload(c, rows_of(kv, s, n)), upload(c, prefix)));
     });
     check_batches<TestType>("attention_pullback", sequences, [&](auto& c, index_type s, index_type n) {
       const auto layout = ragged_rows::equal(n, p.length);

@@ -16,7 +16,8 @@ void compare(const std::string& item, double allowed, Call call) {
 
 }  // namespace
 
-TEMPLATE_LIST_TEST_CASE("every primitive agrees with the reference: storage and movement", "[conformance]", every_backend) {
+TEMPLATE_LIST_TEST_CASE("every primitive agrees with the reference: storage and movement", "[conformance]",
+                        every_backend) {
   auto ctx = TestType::make(2);
   using context = typename TestType::context;
   STATIC_REQUIRE(check_backend<context>());
@@ -54,7 +55,8 @@ TEMPLATE_LIST_TEST_CASE("every primitive agrees with the reference: storage and 
   CHECK(download(ctx, sum)(0, 0) == 0);
 }
 
-TEMPLATE_LIST_TEST_CASE("every primitive agrees with the reference: the largest entries", "[conformance]", every_backend) {
+TEMPLATE_LIST_TEST_CASE("every primitive agrees with the reference: the largest entries", "[conformance]",
+                        every_backend) {
   auto ctx = TestType::make(2);
   oracle plain;
   auto a = values(9, 100, -1, 1, 2);
@@ -83,8 +85,10 @@ TEMPLATE_LIST_TEST_CASE("every primitive agrees with the reference: products", "
     compare<TestType>("matmul", allowed, [&](auto& c) { return c.matmul(upload(c, a), upload(c, b)); });
     compare<TestType>("matmul_nt", allowed, [&](auto& c) { return c.matmul_nt(upload(c, a), upload(c, bt)); });
     compare<TestType>("matmul_tn", allowed, [&](auto& c) { return c.matmul_tn(upload(c, at), upload(c, b)); });
-    compare<TestType>("frozen matmul", allowed, [&](auto& c) { return c.matmul(upload(c, a), c.freeze(upload(c, b))); });
-    compare<TestType>("frozen matmul_nt", allowed, [&](auto& c) { return c.matmul_nt(upload(c, a), c.freeze(upload(c, bt))); });
+    compare<TestType>("frozen matmul", allowed,
+                      [&](auto& c) { return c.matmul(upload(c, a), c.freeze(upload(c, b))); });
+    compare<TestType>("frozen matmul_nt", allowed,
+                      [&](auto& c) { return c.matmul_nt(upload(c, a), c.freeze(upload(c, bt))); });
   }
   auto ctx = TestType::make();
   const auto w = ctx.freeze(upload(ctx, values(6, 4, -1, 1, 7)));
@@ -99,7 +103,8 @@ TEMPLATE_LIST_TEST_CASE("every primitive agrees with the reference: products", "
 TEMPLATE_LIST_TEST_CASE("every primitive agrees with the reference: maps", "[conformance]", every_backend) {
   const double allowed = TestType::allowed.element;
   const auto a = values(23, 37, -6, 6, 8);
-  const auto positive = values(23, 37, 0.01, 6, 10), column = values(23, 1, 0.5, 2, 11), row = values(1, 37, 0.5, 2, 12);
+  const auto positive = values(23, 37, 0.01, 6, 10), column = values(23, 1, 0.5, 2, 11),
+             row = values(1, 37, 0.5, 2, 12);
   const auto one = [&](const char* name, auto f, const host_matrix<double>& x, double times = 1) {
     compare<TestType>(name, allowed * times, [&](auto& c) { return c.map(f, upload(c, x)); });
   };
@@ -118,7 +123,8 @@ TEMPLATE_LIST_TEST_CASE("every primitive agrees with the reference: maps", "[con
   one("quick_gelu_derivative", element::quick_gelu_derivative{}, a);
   const auto two = [&](const char* name, auto f) {
     compare<TestType>(name, 4 * allowed, [&](auto& c) { return c.map(f, upload(c, a), upload(c, positive)); });
-    compare<TestType>("map_rows", 20 * allowed, [&](auto& c) { return c.map_rows(f, upload(c, a), upload(c, column)); });
+    compare<TestType>("map_rows", 20 * allowed,
+                      [&](auto& c) { return c.map_rows(f, upload(c, a), upload(c, column)); });
     compare<TestType>("map_cols", 20 * allowed, [&](auto& c) { return c.map_cols(f, upload(c, a), upload(c, row)); });
   };
   two("add", element::add{});
@@ -126,16 +132,19 @@ TEMPLATE_LIST_TEST_CASE("every primitive agrees with the reference: maps", "[con
   two("multiply", element::multiply{});
   two("maximum", element::maximum{});
   two("add_scaled", element::add_scaled{-0.7});
-  compare<TestType>("divide", 4 * allowed, [&](auto& c) { return c.map(element::divide{}, upload(c, a), upload(c, values(23, 37, 0.5, 2, 13))); });
-  compare<TestType>("map_rows", 20 * allowed, [&](auto& c) { return c.map_rows(element::divide{}, upload(c, a), upload(c, column)); });
+  compare<TestType>("divide", 4 * allowed, [&](auto& c) {
+    return c.map(element::divide{}, upload(c, a), upload(c, values(23, 37, 0.5, 2, 13)));
+  });
+  compare<TestType>("map_rows", 20 * allowed,
+                    [&](auto& c) { return c.map_rows(element::divide{}, upload(c, a), upload(c, column)); });
   auto ctx = TestType::make();
   CHECK_THROWS_AS(ctx.map(element::add{}, ctx.zeros(2, 3), ctx.zeros(3, 2)), negood::error);
   CHECK_THROWS_AS(ctx.map_rows(element::add{}, ctx.zeros(2, 3), ctx.zeros(1, 3)), negood::error);
   CHECK_THROWS_AS(ctx.map_cols(element::add{}, ctx.zeros(2, 3), ctx.zeros(2, 1)), negood::error);
 }
 
-TEMPLATE_LIST_TEST_CASE("every primitive agrees with the reference: values at the edges of the numbers", "[conformance]",
-                        every_backend) {
+TEMPLATE_LIST_TEST_CASE("every primitive agrees with the reference: values at the edges of the numbers",
+                        "[conformance]", every_backend) {
   host_matrix<double> edge(1, 9, std::vector<double>{INFINITY, -INFINITY, NAN, 0.0, -0.0, 1e30, -1e30, -90, 85});
   const auto same = [&](const char* name, auto f, double relative) {
     auto ctx = TestType::make();
@@ -143,7 +152,8 @@ TEMPLATE_LIST_TEST_CASE("every primitive agrees with the reference: values at th
     oracle plain;
     const auto wanted = download(plain, plain.map(f, upload(plain, edge)));
     for (index_type i = 0; i < edge.size(); ++i) {
-      INFO(TestType::name << ": " << name << "(" << edge.data()[i] << ") = " << got.data()[i] << ", not " << wanted.data()[i]);
+      INFO(TestType::name << ": " << name << "(" << edge.data()[i] << ") = " << got.data()[i] << ", not "
+                          << wanted.data()[i]);
       if (std::isnan(wanted.data()[i]))
         CHECK(std::isnan(got.data()[i]));
       else if (std::isinf(wanted.data()[i]))
@@ -163,13 +173,18 @@ TEMPLATE_LIST_TEST_CASE("every primitive agrees with the reference: reductions",
   for (const index_type cols : {1, 5, 16, 64, 203, 1000}) {
     const double size = 1.0 / std::sqrt(static_cast<double>(200 * cols));
     const auto a = values(200, cols, -size, size, 14);
-    compare<TestType>("reduce_rows sum", allowed, [&](auto& c) { return c.reduce_rows(reduction::sum{}, upload(c, a)); });
-    compare<TestType>("reduce_cols sum", allowed, [&](auto& c) { return c.reduce_cols(reduction::sum{}, upload(c, a)); });
+    compare<TestType>("reduce_rows sum", allowed,
+                      [&](auto& c) { return c.reduce_rows(reduction::sum{}, upload(c, a)); });
+    compare<TestType>("reduce_cols sum", allowed,
+                      [&](auto& c) { return c.reduce_cols(reduction::sum{}, upload(c, a)); });
     compare<TestType>("reduce_all sum", allowed, [&](auto& c) { return c.reduce_all(reduction::sum{}, upload(c, a)); });
     const double exact = sizeof(real_t<typename TestType::context>) == 8 ? 0 : 1e-8;
-    compare<TestType>("reduce_rows maximum", exact, [&](auto& c) { return c.reduce_rows(reduction::maximum{}, upload(c, a)); });
-    compare<TestType>("reduce_cols maximum", exact, [&](auto& c) { return c.reduce_cols(reduction::maximum{}, upload(c, a)); });
-    compare<TestType>("reduce_all maximum", exact, [&](auto& c) { return c.reduce_all(reduction::maximum{}, upload(c, a)); });
+    compare<TestType>("reduce_rows maximum", exact,
+                      [&](auto& c) { return c.reduce_rows(reduction::maximum{}, upload(c, a)); });
+    compare<TestType>("reduce_cols maximum", exact,
+                      [&](auto& c) { return c.reduce_cols(reduction::maximum{}, upload(c, a)); });
+    compare<TestType>("reduce_all maximum", exact,
+                      [&](auto& c) { return c.reduce_all(reduction::maximum{}, upload(c, a)); });
   }
   auto ctx = TestType::make();
   CHECK(download(ctx, ctx.reduce_cols(reduction::sum{}, ctx.zeros(0, 4))) == host_matrix<double>(1, 4, 0.0));
@@ -191,6 +206,9 @@ TEMPLATE_LIST_TEST_CASE("tasks each run once, with a context that computes", "[c
   ctx.synchronize();
   for (const int n : runs) CHECK(n == 1);
   for (const char ok : right) CHECK(ok);
-  CHECK_THROWS_AS(ctx.for_each_task(5, [](auto&, index_type i) { if (i == 3) fail(error_category::data, "x", "y", "z"); }),
+  CHECK_THROWS_AS(ctx.for_each_task(5,
+                                    [](auto&, index_type i) {
+                                      if (i == 3) fail(error_category::data, "x", "y", "z");
+                                    }),
                   negood::error);
 }

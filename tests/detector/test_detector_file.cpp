@@ -196,7 +196,7 @@ TEST_CASE("every prefix of a detector file is refused") {
   save(full_record(), dir / "d.safetensors");
   const auto bytes = read_file(dir / "d.safetensors");
   for (std::size_t n = 0; n < bytes.size(); ++n)
-    if (code_of([&] { parse_detector(safetensors_file::parse(byte_view(bytes).first(n))); }) .empty())
+    if (code_of([&] { parse_detector(safetensors_file::parse(byte_view(bytes).first(n))); }).empty())
       FAIL("accepted a prefix of " << n << " of " << bytes.size() << " bytes");
   SUCCEED();
 }

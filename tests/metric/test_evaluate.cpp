@@ -307,7 +307,7 @@ TEST_CASE("scores that are not finite are refused unless the caller ranks infini
                     Catch::Contains("the ID set holds NaN in row 2"));
 }
 
-TEST_CASE("a recall outside (0, 1] is refused", "[metric]") {
+TEST_CASE("a recall of zero or beyond one is refused", "[metric]") {
   for (const double recall : {0.0, -0.1, 1.0000001, std::numeric_limits<double>::quiet_NaN()})
     CHECK(code_of({1}, {0}, {.recall = recall}) == "negood.metric.3");
   CHECK(fpr_at_tpr(std::vector<double>{1, 2}, std::vector<double>{0, 1}, 1.0) == 0.5);

@@ -18,10 +18,14 @@ enum class precision {
 /// "f32", "bf16x3", "bf16", "f64".
 inline constexpr std::string_view format_precision(precision p) {
   switch (p) {
-    case precision::f32: return "f32";
-    case precision::bf16x3: return "bf16x3";
-    case precision::bf16: return "bf16";
-    case precision::f64: return "f64";
+    case precision::f32:
+      return "f32";
+    case precision::bf16x3:
+      return "bf16x3";
+    case precision::bf16:
+      return "bf16";
+    case precision::f64:
+      return "f64";
   }
   return "unknown";
 }

@@ -50,8 +50,8 @@ inline index_type available_threads() {
 
 /// Runs numbered tasks on a fixed set of threads; the caller is one of them.
 ///
-/// Tasks are handed out one at a time from a counter, so which thread runs a task varies: a task must write only its own
-/// results. With one thread, and when called from inside a task, everything runs in the calling thread in order.
+/// Tasks are handed out one at a time from a counter, so which thread runs a task varies: a task must write only its
+/// own results. With one thread, and when called from inside a task, everything runs in the calling thread in order.
 class thread_pool {
  public:
   /// `threads` = 0 takes `available_threads()`. `on_start` runs once in every thread the pool starts.
@@ -78,9 +78,9 @@ class thread_pool {
   /// True in a thread that is at present running a task of this pool.
   bool inside() const noexcept { return current().pool == this; }
 
-  /// Calls `body(worker, i)` for every i in [0, count), where worker in [0, threads()) names the thread, and returns when
-  /// all are done. The first exception is rethrown here, after the tasks already begun have ended; tasks not begun are
-  /// dropped.
+  /// Calls `body(worker, i)` for every i in [0, count), where worker in [0, threads()) names the thread, and returns
+  /// when all are done. The first exception is rethrown here, after the tasks already begun have ended; tasks not begun
+  /// are dropped.
   template <class Body>
   void parallel_for(index_type count, Body&& body) {
     if (count <= 0) return;

@@ -33,7 +33,8 @@ struct view_choice {
 /// Draws a view: area uniform, aspect log-uniform, position uniform; after ten crops that do not fit, the largest
 /// centred one of allowed aspect (torchvision's RandomResizedCrop, then RandomHorizontalFlip).
 ///
-/// Throws negood.preprocess.4 for ranges that are empty or not positive, negood.random.1 beyond 2^40 images or 2^24 views.
+/// Throws negood.preprocess.4 for ranges that are empty or not positive, negood.random.1 beyond 2^40 images or 2^24
+/// views.
 inline view_choice choose_view(index_type width, index_type height, const augment_options& options,
                                index_type image_index, index_type view) {
   const auto range = [](double low, double high, double top) { return low > 0 && low <= high && high <= top; };

@@ -2,7 +2,7 @@
 ///
 /// Both are safetensors files with string metadata, which any tool can write. Of a detector only `format`, `method`,
 /// `labels` and `logit_scale` and the tensor `positive [C, D]` (with `negative [M, D]` where the method wants
-/// negatives) are required; docs/cli.md lists every field. A file of a newer minor version loads with the fields this
+/// negatives) are required; docs/files.md lists every field. A file of a newer minor version loads with the fields this
 /// version knows; one of another major version is refused.
 #pragma once
 

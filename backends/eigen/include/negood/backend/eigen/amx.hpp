@@ -1,8 +1,8 @@
 /// \file amx.hpp  Products through the bfloat16 matrix unit (AMX): rounded operands, or operands split in two halves.
 ///
 /// A float x is hi + lo + error, hi = bf16(x), lo = bf16(x - hi): 16 of its 24 bits. x y is then taken as
-/// lo hi + hi hi + hi lo, summed in float; what is dropped is of relative size 2^-16 to 2^-17 per term. As in panels.hpp an
-/// element's sum runs over k in a fixed order that depends on nothing around it.
+/// lo hi + hi hi + hi lo, summed in float; what is dropped is of relative size 2^-16 to 2^-17 per term. As in
+/// panels.hpp an element's sum runs over k in a fixed order that depends on nothing around it.
 #pragma once
 
 #include <negood/backend/eigen/panels.hpp>
@@ -23,8 +23,7 @@ namespace negood::eigen::detail {
 
 #if NEGOOD_EIGEN_HAS_AMX_KERNELS
 
-#define NEGOOD_AMX \
-  __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,amx-tile,amx-bf16"), noinline))
+#define NEGOOD_AMX __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,amx-tile,amx-bf16"), noinline))
 
 #define NEGOOD_AMX_INLINE \
   inline __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,amx-tile,amx-bf16"), always_inline))
@@ -69,19 +68,18 @@ NEGOOD_AMX inline void configure_tiles() {
 }
 NEGOOD_AMX inline void release_tiles() { __asm__ volatile("tilerelease"); }
 
-// GCC 12 warns about its own unmasked intrinsics (an undefined pass-through); the masked ones with a full mask compile to
-// the same instructions.
+// GCC 12 warns about its own unmasked intrinsics (an undefined pass-through); the masked ones with a full mask compile
+// to the same instructions.
 inline constexpr unsigned short all_lanes = 0xffff;
 
 /// bf16 in the low half of each 32-bit lane, as the float it stands for.
 NEGOOD_AMX_INLINE __m512 widen_bf16(__m256i x) {
-  return _mm512_castsi512_ps(
-      _mm512_maskz_slli_epi32(all_lanes, _mm512_maskz_cvtepu16_epi32(all_lanes, x), 16));
+  return _mm512_castsi512_ps(_mm512_maskz_slli_epi32(all_lanes, _mm512_maskz_cvtepu16_epi32(all_lanes, x), 16));
 }
 
 /// 32 floats to one tile row of bf16, and what the rounding left to another.
-NEGOOD_AMX inline void split_rows_bf16(const float* x, index_type x_step, index_type rows, index_type steps, bool halves,
-                                       std::uint8_t* out, index_type block_bytes, index_type lo_offset,
+NEGOOD_AMX inline void split_rows_bf16(const float* x, index_type x_step, index_type rows, index_type steps,
+                                       bool halves, std::uint8_t* out, index_type block_bytes, index_type lo_offset,
                                        index_type hi_offset) {
   for (index_type r = 0; r < rows; ++r)
     for (index_type p = 0; p < steps; p += 32) {
@@ -242,7 +240,8 @@ class tile_panels {
     const index_type hi = halves_ ? 2048 : 0, upper = std::min<index_type>(16, rows);
     split_rows_bf16(a.data, a.row_step, upper, columns, halves_, out, step_bytes(), 0, hi);
     if (rows > 16)
-      split_rows_bf16(a.data + 16 * a.row_step, a.row_step, rows - 16, columns, halves_, out + 1024, step_bytes(), 0, hi);
+      split_rows_bf16(a.data + 16 * a.row_step, a.row_step, rows - 16, columns, halves_, out + 1024, step_bytes(), 0,
+                      hi);
     // Rows that do not exist keep what the buffer held: a tile row meets only its own output row, which is dropped.
   }
   void one_block(index_type j, index_type b0, index_type steps, const std::uint8_t* a, index_type rows,

@@ -21,14 +21,14 @@
 namespace negood::eigen {
 
 struct options {
-  index_type threads = 0;  ///< 0: as many as the process may use, see `available_threads`
+  index_type threads = 0;                                ///< 0: as many as the process may use, see `available_threads`
   negood::precision precision = negood::precision::f32;  ///< of products in float; a double context always uses double
 };
 
 /// Runs on the processor with threads of its own. One thread of the program uses a context at a time.
 ///
-/// Products split rows and columns over the threads, never the sum inside an element, and every element is summed in the
-/// same order whatever else is in the matrix: bytes depend neither on the number of threads nor on the other rows.
+/// Products split rows and columns over the threads, never the sum inside an element, and every element is summed in
+/// the same order whatever else is in the matrix: bytes depend neither on the number of threads nor on the other rows.
 template <class Real>
 class context {
  public:
@@ -38,8 +38,11 @@ class context {
   using overrides = fused_algorithms;
 
   explicit context(options o = {})
-      : owned_pool_(std::make_unique<thread_pool>(o.threads)), pool_(owned_pool_.get()), precision_(supported<Real>(o.precision)) {
-    for (index_type i = 0; i < pool_->threads(); ++i) workers_.push_back(std::unique_ptr<context>(new context(precision_)));
+      : owned_pool_(std::make_unique<thread_pool>(o.threads)),
+        pool_(owned_pool_.get()),
+        precision_(supported<Real>(o.precision)) {
+    for (index_type i = 0; i < pool_->threads(); ++i)
+      workers_.push_back(std::unique_ptr<context>(new context(precision_)));
   }
   context(context&&) noexcept = default;
   context& operator=(context&&) noexcept = default;
@@ -65,25 +68,30 @@ class context {
   index_type cols(const frozen& w) const { return w.cols(); }
 
   tensor matmul(const tensor& a, const tensor& b) {
-    require_shape(a.cols() == b.rows(), "matmul", "a", a.rows(), a.cols(), "b", b.rows(), b.cols(), "inner sizes must match");
+    require_shape(a.cols() == b.rows(), "matmul", "a", a.rows(), a.cols(), "b", b.rows(), b.cols(),
+                  "inner sizes must match");
     return product(a.rows(), b.cols(), a.cols(), {a.data(), a.cols(), 1}, {b.data(), b.cols(), 1});
   }
   tensor matmul_nt(const tensor& a, const tensor& b) {
-    require_shape(a.cols() == b.cols(), "matmul_nt", "a", a.rows(), a.cols(), "b", b.rows(), b.cols(), "widths must match");
+    require_shape(a.cols() == b.cols(), "matmul_nt", "a", a.rows(), a.cols(), "b", b.rows(), b.cols(),
+                  "widths must match");
     return product(a.rows(), b.rows(), a.cols(), {a.data(), a.cols(), 1}, {b.data(), 1, b.cols()});
   }
   tensor matmul_tn(const tensor& a, const tensor& b) {
-    require_shape(a.rows() == b.rows(), "matmul_tn", "a", a.rows(), a.cols(), "b", b.rows(), b.cols(), "heights must match");
+    require_shape(a.rows() == b.rows(), "matmul_tn", "a", a.rows(), a.cols(), "b", b.rows(), b.cols(),
+                  "heights must match");
     return product(a.cols(), b.cols(), a.rows(), {a.data(), 1, a.cols()}, {b.data(), b.cols(), 1});
   }
 
   frozen freeze(const tensor& w) { return frozen(clone(w), precision_); }
   tensor matmul(const tensor& x, const frozen& w) {
-    require_shape(x.cols() == w.rows(), "matmul", "x", x.rows(), x.cols(), "w", w.rows(), w.cols(), "inner sizes must match");
+    require_shape(x.cols() == w.rows(), "matmul", "x", x.rows(), x.cols(), "w", w.rows(), w.cols(),
+                  "inner sizes must match");
     return frozen_product(x, w, direction::normal, nullptr);
   }
   tensor matmul_nt(const tensor& x, const frozen& w) {
-    require_shape(x.cols() == w.cols(), "matmul_nt", "x", x.rows(), x.cols(), "w", w.rows(), w.cols(), "widths must match");
+    require_shape(x.cols() == w.cols(), "matmul_nt", "x", x.rows(), x.cols(), "w", w.rows(), w.cols(),
+                  "widths must match");
     return frozen_product(x, w, direction::transposed, nullptr);
   }
 
@@ -103,9 +111,8 @@ class context {
     tensor out(a.rows(), a.cols());
     spans(a.size(), [&](index_type first, index_type count) {
       simd::transform<Real>(
-          count, out.data() + first,
-          [&](simd::vec<Real> x, simd::vec<Real> y) { return simd::apply<Real>(f, x, y); }, a.data() + first,
-          b.data() + first);
+          count, out.data() + first, [&](simd::vec<Real> x, simd::vec<Real> y) { return simd::apply<Real>(f, x, y); },
+          a.data() + first, b.data() + first);
     });
     return out;
   }
@@ -128,8 +135,8 @@ class context {
     tensor out(a.rows(), a.cols());
     each_row(a.rows(), a.cols(), [&](index_type r) {
       simd::transform<Real>(
-          a.cols(), out.row(r),
-          [&](simd::vec<Real> x, simd::vec<Real> y) { return simd::apply<Real>(f, x, y); }, a.row(r), v.data());
+          a.cols(), out.row(r), [&](simd::vec<Real> x, simd::vec<Real> y) { return simd::apply<Real>(f, x, y); },
+          a.row(r), v.data());
     });
     return out;
   }
@@ -169,7 +176,8 @@ class context {
   tensor gather_rows(const tensor& a, std::span<const index_type> rows) {
     check_rows("gather_rows", rows, a.rows());
     tensor out(static_cast<index_type>(rows.size()), a.cols());
-    each_row(out.rows(), out.cols(), [&](index_type r) { copy_row(out.row(r), a.row(rows[static_cast<std::size_t>(r)]), a.cols()); });
+    each_row(out.rows(), out.cols(),
+             [&](index_type r) { copy_row(out.row(r), a.row(rows[static_cast<std::size_t>(r)]), a.cols()); });
     return out;
   }
   void scatter_add_rows(tensor& out, std::span<const index_type> rows, const tensor& a) {
@@ -205,15 +213,16 @@ class context {
       for (index_type i = 0; i < count; ++i) task(*this, i);
       return;
     }
-    pool_->parallel_for(count, [&](index_type worker, index_type i) { task(*workers_[static_cast<std::size_t>(worker)], i); });
+    pool_->parallel_for(count,
+                        [&](index_type worker, index_type i) { task(*workers_[static_cast<std::size_t>(worker)], i); });
   }
   void synchronize() {}
 
   /// The algorithms of `overrides` in one pass; see fused.hpp.
   template <class Algorithm, class... Arguments>
-    requires requires(context& ctx, Algorithm a, Arguments&&... args) {
-      run_fused(ctx, a, std::forward<Arguments>(args)...);
-    }
+  requires requires(context& ctx, Algorithm a, Arguments&&... args) {
+    run_fused(ctx, a, std::forward<Arguments>(args)...);
+  }
   auto fused(Algorithm algorithm, Arguments&&... arguments) {
     return run_fused(*this, algorithm, std::forward<Arguments>(arguments)...);
   }
@@ -284,7 +293,8 @@ class context {
                               index_type cols) {
     if (r0 < 0 || c0 < 0 || rows < 0 || cols < 0 || r0 + rows > a.rows() || c0 + cols > a.cols())
       fail(error_category::data, "negood.eigen.3", where,
-           shape_string(rows, cols) + " at " + shape_string(r0, c0) + " does not lie in " + shape_string(a.rows(), a.cols()));
+           shape_string(rows, cols) + " at " + shape_string(r0, c0) + " does not lie in " +
+               shape_string(a.rows(), a.cols()));
   }
 
   std::unique_ptr<thread_pool> owned_pool_;

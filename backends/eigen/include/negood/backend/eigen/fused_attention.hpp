@@ -21,10 +21,17 @@ class attention_block {
   /// Sequences [first, last) of head `head`. `kv` and `prefix` hold keys, then values.
   attention_block(const attention_layout& layout, index_type head, index_type first, index_type last,
                   const tensor<Real>& q, const tensor<Real>& kv, const tensor<Real>& prefix)
-      : layout_(layout), d_(q.cols()), width_(q.cols() / layout.heads), column_(head * width_), first_(first),
-        last_(last), prefix_rows_(prefix.rows()),
-        prefix_step_(simd::whole_vectors<Real>(prefix_rows_)), q_(q),
-        kv_(kv), prefix_(prefix) {
+      : layout_(layout),
+        d_(q.cols()),
+        width_(q.cols() / layout.heads),
+        column_(head * width_),
+        first_(first),
+        last_(last),
+        prefix_rows_(prefix.rows()),
+        prefix_step_(simd::whole_vectors<Real>(prefix_rows_)),
+        q_(q),
+        kv_(kv),
+        prefix_(prefix) {
     own_offset_.push_back(0);
     for (index_type s = first_; s < last_; ++s) own_offset_.push_back(own_offset_.back() + queries(s) * step(s));
     queries_ = last_ > first_ ? query_row(last_ - 1) + queries(last_ - 1) - query_row(first_) : 0;
@@ -99,8 +106,8 @@ class attention_block {
     if (prefix_rows_ == 0 || queries_ == 0) return;
     const auto add = [&](const buffer<Real>& weights, const tensor<Real>& from, index_type to) {
       through_panels<Real>(prefix_rows_, width_, queries_, {weights.data(), 1, prefix_step_},
-                           {from.row(query_row(first_)) + column_, d_, 1}, rows_of<Real>{d_prefix.data() + to + column_, 2 * d_},
-                           true);
+                           {from.row(query_row(first_)) + column_, d_, 1},
+                           rows_of<Real>{d_prefix.data() + to + column_, 2 * d_}, true);
     };
     add(d_prefix_, q_, 0);
     add(on_prefix_, d_out, d_);
@@ -109,7 +116,9 @@ class attention_block {
  private:
   index_type length(index_type s) const { return layout_.sequences.length(s); }
   index_type queries(index_type s) const { return layout_.queries == query_rows::all ? length(s) : 1; }
-  index_type query_row(index_type s) const { return layout_.queries == query_rows::all ? layout_.sequences.first(s) : s; }
+  index_type query_row(index_type s) const {
+    return layout_.queries == query_rows::all ? layout_.sequences.first(s) : s;
+  }
   /// How many of its own rows query t of sequence s sees.
   index_type visible(index_type s, index_type t) const {
     if (!layout_.causal) return length(s);
@@ -125,7 +134,9 @@ class attention_block {
   rows_of<const Real> own(const tensor<Real>& m, index_type s, index_type part) const {
     return {m.row(layout_.sequences.first(s)) + part + column_, 2 * d_};
   }
-  rows_of<const Real> queries_of(const tensor<Real>& m, index_type s) const { return {m.row(query_row(s)) + column_, d_}; }
+  rows_of<const Real> queries_of(const tensor<Real>& m, index_type s) const {
+    return {m.row(query_row(s)) + column_, d_};
+  }
 
   /// far = left * (prefix part)', near = left * (own part)': scores with keys, or with values in the pullback.
   void scores(const tensor<Real>& left, index_type part, Real* far, Real* near) const {
@@ -139,8 +150,8 @@ class attention_block {
   void add_prefix_product(const buffer<Real>& weights, index_type part, tensor<Real>& out) const {
     if (prefix_rows_ == 0 || queries_ == 0) return;
     through_panels<Real>(queries_, width_, prefix_rows_, {weights.data(), prefix_step_, 1},
-                         {prefix_.data() + part + column_, 2 * d_, 1}, rows_of<Real>{out.row(query_row(first_)) + column_, d_},
-                         true);
+                         {prefix_.data() + part + column_, 2 * d_, 1},
+                         rows_of<Real>{out.row(query_row(first_)) + column_, d_}, true);
   }
   /// Writes `fill` where no key is: rows are whole vectors, so that no loop over them has a remainder.
   void pad(Real* far, Real* near, index_type s, index_type t, Real fill) const {
@@ -157,7 +168,7 @@ class attention_block {
     for (index_type i = 0; i < n; i += lanes) top = simd::max<Real>(top, simd::load<Real>(near + i));
     const Real greatest = simd::max_lanes<Real>(top);
     vec<Real> total{};
-    const auto exponential = [&](Real* z) __attribute__((always_inline)) {
+    const auto exponential = [&](Real * z) __attribute__((always_inline)) {
       const vec<Real> e = simd::exp((simd::load<Real>(z) - greatest) * scale);
       simd::store<Real>(z, e);
       total += e;
@@ -196,9 +207,10 @@ void check_attention(const attention_layout& layout, const tensor<Real>& q, cons
                      const tensor<Real>& prefix) {
   const index_type queries = layout.queries == query_rows::all ? layout.sequences.rows() : layout.sequences.sequences();
   require_shape(q.rows() == queries && kv.rows() == layout.sequences.rows() && kv.cols() == 2 * q.cols(), "attention",
-                "q", q.rows(), q.cols(), "kv", kv.rows(), kv.cols(), "kv is [rows, 2 d], q has a row for each that asks");
-  require_shape(prefix.rows() == 0 || prefix.cols() == kv.cols(), "attention", "prefix_kv", prefix.rows(), prefix.cols(),
-                "kv", kv.rows(), kv.cols(), "widths must match");
+                "q", q.rows(), q.cols(), "kv", kv.rows(), kv.cols(),
+                "kv is [rows, 2 d], q has a row for each that asks");
+  require_shape(prefix.rows() == 0 || prefix.cols() == kv.cols(), "attention", "prefix_kv", prefix.rows(),
+                prefix.cols(), "kv", kv.rows(), kv.cols(), "widths must match");
   if (layout.heads < 1 || q.cols() % layout.heads != 0)
     fail(error_category::data, "negood.eigen.4", "attention",
          std::to_string(layout.heads) + " heads do not divide a width of " + std::to_string(q.cols()));
@@ -225,8 +237,9 @@ tensor<Real> run_fused(context<Real>& ctx, attention_t, const attention_layout& 
 /// With a prefix, a head's blocks follow one another: each adds to the same gradient, in order.
 template <class Real>
 attention_gradient<context<Real>> run_fused(context<Real>& ctx, attention_pullback_t, const attention_layout& layout,
-                                            const tensor<Real>& q, const tensor<Real>& kv, const tensor<Real>& prefix_kv,
-                                            const tensor<Real>& d_out, tensor<Real>& d_prefix_kv) {
+                                            const tensor<Real>& q, const tensor<Real>& kv,
+                                            const tensor<Real>& prefix_kv, const tensor<Real>& d_out,
+                                            tensor<Real>& d_prefix_kv) {
   detail::check_attention(layout, q, kv, prefix_kv);
   require_shape(d_out.rows() == q.rows() && d_out.cols() == q.cols(), "attention_pullback", "q", q.rows(), q.cols(),
                 "d_out", d_out.rows(), d_out.cols(), "shapes must be equal");

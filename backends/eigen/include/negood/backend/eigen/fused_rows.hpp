@@ -53,7 +53,8 @@ NEGOOD_INLINE exponentials<T> exponentiate(index_type n, const T* z, T* out) {
   using simd::vec;
   constexpr T lowest = -std::numeric_limits<T>::infinity();
   vec<T> top = simd::splat<T>(lowest);
-  simd::visit<T>(n, lowest, [&](vec<T> x) { top = simd::max<T>(top, x); }, z);
+  simd::visit<T>(
+      n, lowest, [&](vec<T> x) { top = simd::max<T>(top, x); }, z);
   const T m = simd::max_lanes<T>(top);
   vec<T> total{};
   index_type i = 0;
@@ -78,7 +79,9 @@ struct moments {
 template <class T>
 NEGOOD_INLINE moments<T> row_moments(index_type n, const T* x) {
   const T per_n = T(1) / static_cast<T>(n);
-  const T mean = sum_over<T>(n, [](simd::vec<T> v) { return v; }, filled<T>{x, T(0)}) * per_n;
+  const T mean = sum_over<T>(
+                     n, [](simd::vec<T> v) { return v; }, filled<T>{x, T(0)}) *
+                 per_n;
   const T variance = sum_over<T>(
                          n, [&](simd::vec<T> v) { return (v - mean) * (v - mean); }, filled<T>{x, mean}) *
                      per_n;
@@ -139,15 +142,13 @@ tensor<Real> run_fused(context<Real>& ctx, layer_norm_pullback_t, const layer_no
     using detail::filled;
     const Real *xr = x.row(r), *dr = dy.row(r), *gain = w.gain.data();
     const auto m = detail::row_moments<Real>(d, xr);
-    const Real mean_g = per_d * detail::sum_over<Real>(
-                                    d, [](vec<Real> g, vec<Real> a) { return g * a; }, filled<Real>{dr, 0},
-                                    filled<Real>{gain, 0});
-    const Real mean_gx = per_d * detail::sum_over<Real>(
-                                     d,
-                                     [&](vec<Real> g, vec<Real> a, vec<Real> v) {
-                                       return (g * a) * ((v - m.mean) * m.per_sigma);
-                                     },
-                                     filled<Real>{dr, 0}, filled<Real>{gain, 0}, filled<Real>{xr, 0});
+    const Real mean_g =
+        per_d * detail::sum_over<Real>(
+                    d, [](vec<Real> g, vec<Real> a) { return g * a; }, filled<Real>{dr, 0}, filled<Real>{gain, 0});
+    const Real mean_gx =
+        per_d * detail::sum_over<Real>(
+                    d, [&](vec<Real> g, vec<Real> a, vec<Real> v) { return (g * a) * ((v - m.mean) * m.per_sigma); },
+                    filled<Real>{dr, 0}, filled<Real>{gain, 0}, filled<Real>{xr, 0});
     simd::transform<Real>(
         d, out.row(r),
         [&](vec<Real> g, vec<Real> a, vec<Real> v) {
@@ -177,9 +178,8 @@ tensor<Real> run_fused(context<Real>& ctx, activation_pullback_t, activation_kin
     using simd::vec;
     ctx.spans(f.size(), [&](index_type first, index_type count) {
       simd::transform<Real>(
-          count, out.data() + first,
-          [&](vec<Real> x, vec<Real> g) { return simd::apply<Real>(derivative, x) * g; }, f.data() + first,
-          dg.data() + first);
+          count, out.data() + first, [&](vec<Real> x, vec<Real> g) { return simd::apply<Real>(derivative, x) * g; },
+          f.data() + first, dg.data() + first);
     });
   };
   if (kind == activation_kind::gelu)

@@ -1,4 +1,5 @@
-/// \file panels.hpp  The multiply-add kernel: a packed right factor times row blocks of the left one, in float or double.
+/// \file panels.hpp  The multiply-add kernel: a packed right factor times row blocks of the left one, in float or
+/// double.
 ///
 /// Element (i, j) of the product is one chain of multiply-adds over k in ascending order, whatever the number of rows
 /// and columns around it: the bytes of a row depend on nothing but that row.
@@ -76,7 +77,8 @@ class panels {
     const index_type height = kernels.height;
     for (index_type r0 = 0; r0 < m; r0 += rows_per_block) {
       const index_type rows = std::min(rows_per_block, m - r0);
-      T* packed = packed_rows.require(static_cast<std::size_t>((rows_per_block + 2) * std::min(k_, depth) + simd::lanes<T>));
+      T* packed =
+          packed_rows.require(static_cast<std::size_t>((rows_per_block + 2) * std::min(k_, depth) + simd::lanes<T>));
       index_type k0 = 0;
       do {
         const index_type steps = std::min(depth, k_ - k0);
@@ -109,7 +111,8 @@ class panels {
                            : simd::vec<T>{};
           simd::transpose<T>(block);
           // What a vector has beyond the height is overwritten by the next.
-          for (std::size_t i = 0; i < lanes; ++i) simd::store<T>(out + (p + static_cast<index_type>(i)) * height, block[i]);
+          for (std::size_t i = 0; i < lanes; ++i)
+            simd::store<T>(out + (p + static_cast<index_type>(i)) * height, block[i]);
         }
     }
     if (rows < height)

@@ -13,8 +13,10 @@ namespace negood::eigen::detail {
 
 template <class T, class R>
 NEGOOD_INLINE simd::vec<T> combine(const R& f, simd::vec<T> a, simd::vec<T> b) {
-  if constexpr (std::is_same_v<R, reduction::sum>) return a + b;
-  else if constexpr (std::is_same_v<R, reduction::maximum>) return simd::max<T>(a, b);
+  if constexpr (std::is_same_v<R, reduction::sum>)
+    return a + b;
+  else if constexpr (std::is_same_v<R, reduction::maximum>)
+    return simd::max<T>(a, b);
   else {
     for (index_type i = 0; i < simd::lanes<T>; ++i) a[i] = f(static_cast<T>(a[i]), static_cast<T>(b[i]));
     return a;

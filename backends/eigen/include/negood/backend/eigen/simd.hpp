@@ -1,8 +1,8 @@
 /// \file simd.hpp  The widest vectors of the target, as a type with the usual operators.
 ///
-/// Loops over elements are written on whole vectors, and the last, partial vector goes through the same instructions. So
-/// an element's bytes do not depend on where in a matrix it stands, which an auto-vectorised loop with a scalar remainder
-/// does not promise.
+/// Loops over elements are written on whole vectors, and the last, partial vector goes through the same instructions.
+/// So an element's bytes do not depend on where in a matrix it stands, which an auto-vectorised loop with a scalar
+/// remainder does not promise.
 #pragma once
 
 #include <negood/config.hpp>
@@ -67,17 +67,17 @@ namespace detail {
 template <class T>
 NEGOOD_INLINE void copy_part(T* to, const T* from, index_type count) {
   index_type done = 0;
-  if constexpr (lanes<T> > 8)
+  if constexpr (lanes < T >> 8)
     if (count & 8) {
       std::memcpy(to, from, 8 * sizeof(T));
       done = 8;
     }
-  if constexpr (lanes<T> > 4)
+  if constexpr (lanes < T >> 4)
     if (count & 4) {
       std::memcpy(to + done, from + done, 4 * sizeof(T));
       done += 4;
     }
-  if constexpr (lanes<T> > 2)
+  if constexpr (lanes < T >> 2)
     if (count & 2) {
       std::memcpy(to + done, from + done, 2 * sizeof(T));
       done += 2;
@@ -153,8 +153,8 @@ NEGOOD_INLINE void exchange(std::index_sequence<I...>, V& a, V& b) {
 template <std::size_t Distance, class V, std::size_t N>
 NEGOOD_INLINE void transpose_from(V (&rows)[N]) {
   if constexpr (Distance < N) {
-    NEGOOD_UNROLL for (std::size_t i = 0; i < N; ++i)
-      if (!(i & Distance)) exchange<Distance>(std::make_index_sequence<N>{}, rows[i], rows[i + Distance]);
+    NEGOOD_UNROLL for (std::size_t i = 0; i < N; ++i) if (!(i & Distance))
+        exchange<Distance>(std::make_index_sequence<N>{}, rows[i], rows[i + Distance]);
     transpose_from<2 * Distance>(rows);
   }
 }

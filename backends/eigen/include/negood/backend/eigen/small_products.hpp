@@ -1,4 +1,5 @@
-/// \file small_products.hpp  The products inside attention: a few rows straight from memory, many through packed panels.
+/// \file small_products.hpp  The products inside attention: a few rows straight from memory, many through packed
+/// panels.
 ///
 /// Which of the two is taken depends on the size of one sequence alone, never on how many there are.
 #pragma once
@@ -45,8 +46,7 @@ void through_panels(index_type m, index_type n, index_type k, strided<T> a, stri
 template <class T>
 void rows_by_rows(index_type m, index_type n, index_type k, rows_of<const T> a, rows_of<const T> b, rows_of<T> c,
                   bool triangle) {
-  if (n > short_sequence)
-    return through_panels<T>(m, n, k, {a.data, a.step, 1}, {b.data, 1, b.step}, c, false);
+  if (n > short_sequence) return through_panels<T>(m, n, k, {a.data, a.step, 1}, {b.data, 1, b.step}, c, false);
   for (index_type i = 0; i < m; ++i) {
     const index_type columns = triangle ? std::min(n, n - m + i + 1) : n;
     for (index_type j = 0; j < columns; ++j) c.row(i)[j] = dot(a.row(i), b.row(j), k);
@@ -72,7 +72,8 @@ NEGOOD_INLINE void strip(index_type m, index_type k, strided<T> a, rows_of<const
 
 /// c[m, n] (+)= a[m, k] b[k, n]; `a` may be read transposed.
 template <class T>
-void rows_by_columns(index_type m, index_type n, index_type k, strided<T> a, rows_of<const T> b, rows_of<T> c, bool add) {
+void rows_by_columns(index_type m, index_type n, index_type k, strided<T> a, rows_of<const T> b, rows_of<T> c,
+                     bool add) {
   if (m > short_sequence || k > short_sequence) return through_panels<T>(m, n, k, a, {b.data, b.step, 1}, c, add);
   using simd::lanes;
   index_type column = 0;
@@ -82,7 +83,8 @@ void rows_by_columns(index_type m, index_type n, index_type k, strided<T> a, row
   for (index_type i = 0; i < m; ++i) {
     simd::vec<T> sum = add ? simd::load_part<T>(c.row(i) + column, n - column) : simd::vec<T>{};
     for (index_type p = 0; p < k; ++p)
-      sum += simd::splat<T>(a.data[i * a.row_step + p * a.col_step]) * simd::load_part<T>(b.row(p) + column, n - column);
+      sum +=
+          simd::splat<T>(a.data[i * a.row_step + p * a.col_step]) * simd::load_part<T>(b.row(p) + column, n - column);
     simd::store_part<T>(c.row(i) + column, sum, n - column);
   }
 }

@@ -1,4 +1,5 @@
-/// \file vector_math.hpp  exp, log and the normal distribution on whole vectors, and the element functions built on them.
+/// \file vector_math.hpp  exp, log and the normal distribution on whole vectors, and the element functions built on
+/// them.
 ///
 /// In float by polynomial, within 2 ulp of the exact value (`normal_cdf`: 1e-7 relative to its larger tail); in double
 /// each lane goes through the standard library.
@@ -48,8 +49,8 @@ NEGOOD_INLINE vec<float> exp(vec<float> x) {
   // A NaN compares false everywhere above and stays a NaN through r; its n is any number.
   const mask<float> n = __builtin_convertvector(whole == whole ? whole : vec<float>{}, mask<float>);
   const vec<float> r = (clamped - whole * 0.693359375f) + whole * 2.12194440e-4f;
-  const vec<float> p = detail::polynomial(r, 0.5, 0.16666576266288757, 0.04166685417294502, 0.008363200351595879,
-                                          0.0013901309575885534);
+  const vec<float> p =
+      detail::polynomial(r, 0.5, 0.16666576266288757, 0.04166685417294502, 0.008363200351595879, 0.0013901309575885534);
   const vec<float> value = (p * (r * r) + r) + 1.0f;
   const mask<float> half = n >> 1;
   return (value * detail::power_of_two(half)) * detail::power_of_two(n - half);
@@ -136,20 +137,29 @@ NEGOOD_INLINE vec<T> sigmoid(vec<T> x) {
 
 template <class T, class F>
 NEGOOD_INLINE vec<T> apply(const F& f, vec<T> a) {
-  if constexpr (std::is_same_v<F, element::scale>) return static_cast<T>(f.factor) * a;
-  else if constexpr (std::is_same_v<F, element::shift>) return a + static_cast<T>(f.offset);
-  else if constexpr (std::is_same_v<F, element::exp>) return exp(a);
-  else if constexpr (std::is_same_v<F, element::log>) return log(a);
-  else if constexpr (std::is_same_v<F, element::square>) return a * a;
-  else if constexpr (std::is_same_v<F, element::reciprocal>) return T(1) / a;
-  else if constexpr (std::is_same_v<F, element::sigmoid>) return sigmoid<T>(a);
+  if constexpr (std::is_same_v<F, element::scale>)
+    return static_cast<T>(f.factor) * a;
+  else if constexpr (std::is_same_v<F, element::shift>)
+    return a + static_cast<T>(f.offset);
+  else if constexpr (std::is_same_v<F, element::exp>)
+    return exp(a);
+  else if constexpr (std::is_same_v<F, element::log>)
+    return log(a);
+  else if constexpr (std::is_same_v<F, element::square>)
+    return a * a;
+  else if constexpr (std::is_same_v<F, element::reciprocal>)
+    return T(1) / a;
+  else if constexpr (std::is_same_v<F, element::sigmoid>)
+    return sigmoid<T>(a);
   else if constexpr (std::is_same_v<F, element::softplus>) {
     return (a > T(0) ? a : vec<T>{}) + log1p_unit(exp(-absolute<T>(a)));
-  } else if constexpr (std::is_same_v<F, element::gelu>) return a * normal_cdf(a).cdf;
+  } else if constexpr (std::is_same_v<F, element::gelu>)
+    return a * normal_cdf(a).cdf;
   else if constexpr (std::is_same_v<F, element::gelu_derivative>) {
     const normal<T> n = normal_cdf(a);
     return n.cdf + a * (T(0.39894228040143267794) * n.bell);
-  } else if constexpr (std::is_same_v<F, element::quick_gelu>) return a * sigmoid<T>(T(1.702) * a);
+  } else if constexpr (std::is_same_v<F, element::quick_gelu>)
+    return a * sigmoid<T>(T(1.702) * a);
   else if constexpr (std::is_same_v<F, element::quick_gelu_derivative>) {
     const vec<T> r = sigmoid<T>(T(1.702) * a);
     return r * (T(1) + T(1.702) * a * (T(1) - r));
@@ -161,12 +171,18 @@ NEGOOD_INLINE vec<T> apply(const F& f, vec<T> a) {
 
 template <class T, class F>
 NEGOOD_INLINE vec<T> apply(const F& f, vec<T> a, vec<T> b) {
-  if constexpr (std::is_same_v<F, element::add>) return a + b;
-  else if constexpr (std::is_same_v<F, element::subtract>) return a - b;
-  else if constexpr (std::is_same_v<F, element::multiply>) return a * b;
-  else if constexpr (std::is_same_v<F, element::divide>) return a / b;
-  else if constexpr (std::is_same_v<F, element::maximum>) return max<T>(a, b);
-  else if constexpr (std::is_same_v<F, element::add_scaled>) return a + static_cast<T>(f.factor) * b;
+  if constexpr (std::is_same_v<F, element::add>)
+    return a + b;
+  else if constexpr (std::is_same_v<F, element::subtract>)
+    return a - b;
+  else if constexpr (std::is_same_v<F, element::multiply>)
+    return a * b;
+  else if constexpr (std::is_same_v<F, element::divide>)
+    return a / b;
+  else if constexpr (std::is_same_v<F, element::maximum>)
+    return max<T>(a, b);
+  else if constexpr (std::is_same_v<F, element::add_scaled>)
+    return a + static_cast<T>(f.factor) * b;
   else {
     for (index_type i = 0; i < lanes<T>; ++i) a[i] = f(static_cast<T>(a[i]), static_cast<T>(b[i]));
     return a;
