@@ -1,10 +1,11 @@
 #!/usr/bin/python3
 """Runs a benchmark and its peer side by side and prints the ratio.
 
-    bench/compare.py negprompt_step [--threads 2] [--rounds 5] [--bin build/bin/bench] [-- options for both]
+    bench/compare.py negprompt_step [--threads 2] [--rounds 5] [--bin FOLDER] [--only TEXT]
 
-Ours and the peer's processes alternate, `--rounds` times each; the figure is the median over the rounds of each side's own
-median, so that whatever else the machine does falls on both. Every thread variable is pinned and printed.
+Our processes (one a precision) and the peer's alternate, `--rounds` times each; the figure is the median over the rounds
+of each side's own median, so that whatever else the machine does falls on both. Every thread variable is pinned and
+printed; both sides have the same allocator settings.
 """
 import argparse
 import json
@@ -16,14 +17,17 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-ROWS = {  # name: [(label, our program and options, peer and options)]
+PRECISIONS = ("f32", "bf16x3", "bf16")
+STEP = lambda k: ["bench_negprompt_step", "--classes", str(k), "--repeats", "5"]
+ROWS = {  # name: [(label, our program, its precisions, peer or nothing)]
     "negprompt_step": [
-        (f"NegPrompt step, K={k}, {precision}", ["bench_negprompt_step", "--classes", str(k), "--precision", precision, "--repeats", "5"],
-         ["negprompt_step.py", "--classes", str(k), "--repeats", "3"])
-        for k in (50, 100) for precision in ("f32", "bf16x3", "bf16")],
+        (f"NegPrompt step, K={k}", STEP(k), PRECISIONS, ["negprompt_step.py", "--classes", str(k), "--repeats", "3"])
+        for k in (50, 100)] + [("NegPrompt step, K=1000", STEP(1000), PRECISIONS, None)],
     "scoring": [
-        (f"scoring, {precision}, peer {mode}", ["bench_scoring", "--precision", precision], ["scoring.py", "--mode", mode])
-        for precision in ("f32", "bf16x3") for mode in ("batches", "once")],
+        (f"scoring, peer {mode}", ["bench_scoring"], PRECISIONS, ["scoring.py", "--mode", mode]) for mode in ("batches", "once")],
+    "text_tower": [("text features, 100 names", ["bench_text_tower", "--classes", "100"], PRECISIONS,
+                    ["text_tower.py", "--classes", "100", "--repeats", "3"])],
+    "image_tower": [("image features, ViT-B/16", ["bench_image_tower"], PRECISIONS, ["image_tower.py", "--repeats", "3"])],
 }
 
 
@@ -42,22 +46,28 @@ def main():
     p.add_argument("--bin", type=Path, default=HERE.parent / "build-release/bin/bench")
     p.add_argument("--only", default="", help="rows whose label holds this text")
     a = p.parse_args()
-    environment = dict(os.environ, OMP_NUM_THREADS=a.threads, OPENBLAS_NUM_THREADS=a.threads, OMP_WAIT_POLICY="passive")
+    environment = dict(os.environ, OMP_NUM_THREADS=a.threads, OPENBLAS_NUM_THREADS=a.threads, OMP_WAIT_POLICY="passive",
+                       MALLOC_MMAP_MAX_="0", MALLOC_TRIM_THRESHOLD_="60000000000")  # both sides keep freed memory
     print(f"# {platform.processor() or platform.machine()}, threads {a.threads}: OMP_NUM_THREADS={a.threads} "
           f"OPENBLAS_NUM_THREADS={a.threads} OMP_WAIT_POLICY=passive; {a.rounds} rounds, alternating")
-    for label, ours, peer in ROWS[a.name]:
+    median = lambda rows, key: statistics.median(r[key] for r in rows)
+    for label, ours, precisions, peer in ROWS[a.name]:
         if a.only not in label:
             continue
-        left, right = [], []
+        left, right = {p: [] for p in precisions}, []
         for _ in range(a.rounds):
-            left.append(run([str(a.bin / ours[0]), *ours[1:], "--threads", a.threads], environment))
-            right.append(run(["/usr/bin/python3", str(HERE / "peers" / peer[0]), *peer[1:], "--threads", a.threads], environment))
-        median = lambda rows, key: statistics.median(r[key] for r in rows)
-        print(json.dumps({"row": label, "ours_s": median(left, "median_s"), "peer_s": median(right, "median_s"),
-                          "ratio": round(median(right, "median_s") / median(left, "median_s"), 2),
-                          "ours_user_s": median(left, "user_s"), "peer_user_s": median(right, "user_s"),
-                          "ours_peak_gb": median(left, "peak_gb"), "peer_peak_gb": median(right, "peak_gb"),
-                          "rounds": a.rounds}), flush=True)
+            for p in precisions:
+                left[p].append(run([str(a.bin / ours[0]), *ours[1:], "--precision", p, "--threads", a.threads], environment))
+            if peer:
+                right.append(run(["/usr/bin/python3", str(HERE / "peers" / peer[0]), *peer[1:], "--threads", a.threads], environment))
+        for p in precisions:
+            row = {"row": f"{label}, {p}", "ours_s": median(left[p], "median_s"), "ours_user_s": median(left[p], "user_s"),
+                   "ours_peak_gb": median(left[p], "peak_gb"), "rounds": a.rounds}
+            if peer:
+                row |= {"peer_s": median(right, "median_s"), "peer_user_s": median(right, "user_s"),
+                        "peer_peak_gb": median(right, "peak_gb"),
+                        "ratio": round(median(right, "median_s") / median(left[p], "median_s"), 2)}
+            print(json.dumps(row), flush=True)
 
 
 if __name__ == "__main__":

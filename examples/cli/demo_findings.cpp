@@ -331,6 +331,8 @@ void fill_findings(demo_result& r) {
   compare_methods(r, "negprompt", "mcm");
   compare_methods(r, "negprompt", "maxcosine");
   compare_methods(r, "negprompt", "energy");
+  compare_methods(r, "negprompt-released", "coop");
+  compare_methods(r, "negprompt-released", "negprompt", {"is better", "is worse", "makes no clear difference"});
   compare_methods(r, "negprompt-open", "negprompt", {"is better", "is worse", "makes no clear difference"});
   compare_methods(r, "coop", "mcm");
   compare_methods(r, "neglabel", "energy");

@@ -278,7 +278,8 @@ training_features<float> first_classes(const training_features<float>& all, inde
   return out;
 }
 
-/// CoOp, NegPrompt, and NegPrompt whose contexts were learned on three of the five classes and bound to all.
+/// CoOp; NegPrompt as the paper states it; NegPrompt with the released code's loss and schedule; NegPrompt whose
+/// contexts were learned on three of the five classes and bound to all.
 std::optional<learned_prompts<float>> learned(stage& s, demo_result& r, const held_back& held, std::uint64_t seed,
                                               bool first, const std::function<void(double)>& progress) {
   std::optional<learned_prompts<float>> shown;
@@ -314,6 +315,11 @@ std::optional<learned_prompts<float>> learned(stage& s, demo_result& r, const he
   from_coop.positive = coop.positive;
   shown = run_one("negprompt", "NegPrompt", "learned positive and two negative contexts for every class", true,
                   s.id_names, held.train, from_coop, only_negatives);
+  auto released = negprompt_options::released_oe();
+  released.seed = seed;
+  run_one("negprompt-released", "NegPrompt, released code",
+          "the same with the loss, the rate of 0.1 and the schedule of the authors' program (preset released-oe)", true,
+          s.id_names, held.train, {}, released);
   const index_type part = 3;
   const std::vector<std::string> part_names(s.id_names.begin(), s.id_names.begin() + part);
   run_one("negprompt-open", "NegPrompt, open vocabulary",

@@ -55,6 +55,33 @@ std::string code_when_read(safetensors_writer& w, host_matrix<float> positive = 
 
 }  // namespace
 
+TEST_CASE("F-09 one class: refused where the score would be constant 1, allowed elsewhere") {
+  auto r = full_record();
+  r.labels = {"chow"};
+  r.positive = axes(1, 6);
+  for (const char* method : {"mcm", "msp", "coop"}) {
+    r.method = method;
+    CHECK(code_of([&] { check_record(r); }) == "negood.detector.7");
+  }
+  for (const char* method : {"maxcosine", "maxlogit", "energy", "neglabel", "negprompt"}) {
+    r.method = method;
+    CHECK_NOTHROW(check_record(r));
+  }
+}
+
+TEST_CASE("a detector made from a bank with permuted groups scores as the bank does") {
+  backend ctx;
+  const auto images = axes(2, 6, 1), text = axes(1, 6);
+  auto negatives = axes(5, 6, 1);
+  negatives(4, 0) = 0.5F;
+  const auto device = [&](const host_matrix<float>& m) { return ctx.from_host(cast<double>(m).view()); };
+  const auto bank = make_prompt_bank(ctx, device(text), device(negatives), 3.0, 2, {2, 0, 3, 1});
+  const auto wanted = ctx.to_host(neg_label{}(ctx, device(images), bank));
+  const auto got = make_detector(ctx, bank, {"a"}, neg_label{}).score(cast<double>(images));
+  for (index_type i = 0; i < 2; ++i)
+    CHECK(got[static_cast<std::size_t>(i)] == Approx(probability_of_log_odds(wanted(i, 0))).epsilon(1e-12));
+}
+
 TEST_CASE("a detector file gives back every field, and the same bytes when saved again") {
   const io_test::scratch_folder dir;
   const auto r = full_record();

@@ -46,7 +46,7 @@ struct negprompt_options {
   stage_options stage1{.epochs = 100, .batch = 32};  ///< positives (CoOp)
   stage_options stage2{};                            ///< negatives
   index_type chunk_rows = 256;
-  std::size_t memory_budget = std::size_t{1} << 30;
+  std::size_t memory_budget = std::size_t{768} << 20;  ///< bytes of activations kept between value and pullback
 
   /// The paper's: 16 random context vectors, full stop, NIS over negatives, CoOp's optimiser in both stages. The paper
   /// gives no learning rate for stage 2.

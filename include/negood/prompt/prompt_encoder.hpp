@@ -20,9 +20,8 @@ enum class context_scope {
 struct prompt_encoder_options {
   context_scope scope = context_scope::shared;
   index_type chunk_rows = 256;  ///< rows of class-name tokens in one task
-  std::size_t memory_budget = std::size_t{1}
-                              << 30;  ///< bytes of activations kept between value and pullback; what does
-                                      ///< not fit is computed again. The result is the same either way.
+  /// Bytes of activations kept between value and pullback; what does not fit is computed again, to the same result.
+  std::size_t memory_budget = std::size_t{768} << 20;
 };
 
 /// Encodes [start | context | class name | end] for K names. Contexts are `[p n, d]` (shared) or `[K p n, d]`

@@ -20,7 +20,7 @@ concept PromptBank = requires(const P& bank) {
 template <Backend B>
 struct prompt_bank {
   tensor_t<B> positive;  ///< `[C, D]`
-  tensor_t<B> negative;  ///< `[M, D]`, class-major where negatives belong to classes
+  tensor_t<B> negative;  ///< `[M, D]`, class-major where negatives belong to classes, in the order of the groups
   double logit_scale = 1;
   frozen_t<B> packed_positive;
   std::vector<frozen_t<B>> packed_groups;  ///< empty without negatives
@@ -48,14 +48,11 @@ prompt_bank<B> make_prompt_bank(B& ctx, tensor_t<B> positive, tensor_t<B> negati
          "the permutation has " + std::to_string(permutation.size()) + " entries, " + std::to_string(used) +
              " negatives are grouped",
          "permute the negatives that remain after dropping M mod G");
-  if (permutation.empty())
-    for (index_type j = 0; j < used; ++j) permutation.push_back(j);
+  if (!permutation.empty()) negative = ctx.gather_rows(negative, permutation);
   auto packed_positive = ctx.freeze(positive);
   std::vector<frozen_t<B>> packed;
-  for (index_type g = 0; m > 0 && g < groups; ++g) {
-    const std::span<const index_type> run(permutation.data() + g * each, static_cast<std::size_t>(each));
-    packed.push_back(ctx.freeze(ctx.gather_rows(negative, run)));
-  }
+  for (index_type g = 0; m > 0 && g < groups; ++g)
+    packed.push_back(ctx.freeze(ctx.block(negative, g * each, 0, each, ctx.cols(negative))));
   return {std::move(positive), std::move(negative), logit_scale, std::move(packed_positive), std::move(packed)};
 }
 

@@ -23,17 +23,20 @@ namespace negood {
 
 /// What a draw is for: two purposes never share random numbers. The values are part of saved results, never reuse one.
 enum class random_purpose : std::uint32_t {
-  initialise_context = 1,  ///< context vectors before learning
-  context_noise = 2,       ///< noise that breaks the symmetry between negative prompts
-  shuffle = 3,             ///< order of the training rows in an epoch
-  few_shot = 4,            ///< which training rows are kept
-  augmentation = 5,        ///< which view of an image a step sees
-  demonstration = 6,       ///< the demonstration's splits and pictures
-  weights = 7,             ///< weights of towers and small networks
-  text_training = 8,       ///< order and choice of captions
-  bootstrap = 9,           ///< resampling for confidence intervals
-  test = 10,               ///< generated test data
-  crop = 11                ///< random crops and flips that make the views
+  initialise_context = 1,   ///< context vectors before learning
+  context_noise = 2,        ///< noise that breaks the symmetry between negative prompts
+  shuffle = 3,              ///< order of the training rows in an epoch
+  few_shot = 4,             ///< which training rows are kept
+  augmentation = 5,         ///< which view of an image a step sees
+  demonstration = 6,        ///< the demonstration's splits and pictures
+  weights = 7,              ///< weights of towers and small networks
+  text_training = 8,        ///< order and choice of captions
+  bootstrap = 9,            ///< resampling for confidence intervals
+  test = 10,                ///< generated test data
+  crop = 11,                ///< random crops and flips that make the views
+  inversion = 12,           ///< start values of pseudo-words
+  inversion_template = 13,  ///< which template an image sees at a step
+  stream = 14               ///< order of a stream of test images
 };
 
 /// One Philox4x32-10 block: four independent 32-bit words for a counter and a key.
