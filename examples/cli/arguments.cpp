@@ -72,6 +72,47 @@ void add_score(CLI::App& app, command& run) {
   sub.add_option("--shard", o->shard, "i/n: only the i-th of n runs of rows, 1 <= i <= n");
   add_rows(sub, o->rows);
   sub.add_flag("--force-encoder", o->force_encoder, "Go on with features of another encoder; recorded in the result");
+  auto* const stream = sub.add_option_group("Adaptive scoring of an interneg detector (Xu et al. 2026, Alg. 1)");
+  stream->add_flag("--stream", o->streaming,
+                   "Learn from images that look unknown, in the order given; needs --model for its text tower");
+  stream->add_option("--beta", o->stream.beta, "Images with S <= beta are learned from [the detector's, else 0.35]");
+  stream->add_option("-k,--memory", o->stream.capacity, "Rows of the memory [the detector's, else 2000]");
+  stream->add_option("--steps", o->stream.steps, "Steps of the inversion [10]");
+  stream
+      ->add_option("--templates", o->stream.templates,
+                   "Text with {} for the image; several: each image draws one at every step [\"a photo of {}\"]")
+      ->take_all();
+  stream->add_option("--admission", o->stream.admission, "inline, deferred (learns after the last image), frozen")
+      ->capture_default_str();
+  stream->add_option("--canaries", o->stream.canaries, "Features of known images that the memory must not lose");
+  stream->add_option("--canary-loss", o->stream.canary_loss, "Share of the canaries that may be lost")
+      ->capture_default_str();
+  stream
+      ->add_option("--duplicate-cosine", o->stream.duplicate_cosine,
+                   "Refuse what is nearer than this to a row of the memory; above 1: off")
+      ->capture_default_str();
+  stream->add_option("--memory-out", o->stream.memory_out, "Saves the detector with its memory");
+  stream->add_option("--log-out", o->stream.log_out, "A line of JSON an image: score, outcome, margin, memory version");
+  add_common(sub, o->common);
+}
+
+void add_select(CLI::App& app, command& run) {
+  auto& sub = *app.add_subcommand("select", "Choose negative words by their features");
+  auto o = on_parse<select_options>(sub, run, run_select);
+  sub.add_option("--method", o->method, "neglabel (Jiang et al. 2024), interneg (Xu et al. 2026)")->required();
+  sub.add_option("--candidates", o->candidates, "Features of the words, [M, D]")->required();
+  sub.add_option("--words", o->words, "The words, one a line; a part of speech may follow after a tab")->required();
+  sub.add_option("--tags", o->tags, "Parts of speech, one a line");
+  sub.add_option("--id-text", o->id_text, "Text features of the classes, [C, D]")->required();
+  sub.add_option("--proxies", o->proxies, "interneg: image proxies of the classes, [C, D]");
+  sub.add_option("-m,--count", o->count, "How many words")->capture_default_str();
+  sub.add_option("--quota", o->quota, "pos: every part of speech has its share; none: one ranking")
+      ->capture_default_str();
+  sub.add_option("--percentile", o->percentile, "neglabel: percentile of the similarities to the classes")
+      ->capture_default_str();
+  sub.add_option("--percentile-rule", o->percentile_rule, "neglabel: floor, interpolated")->capture_default_str();
+  sub.add_option("--out", o->out, "JSON: selected words with rank and key, vetoes by class")->required();
+  add_rows(sub, o->rows);
   add_common(sub, o->common);
 }
 

@@ -13,6 +13,7 @@ using command = std::function<int()>;
 
 void add_encode(CLI::App& app, command& run);
 void add_fit(CLI::App& app, command& run);
+void add_select(CLI::App& app, command& run);
 void add_score(CLI::App& app, command& run);
 void add_decide(CLI::App& app, command& run);
 void add_calibrate(CLI::App& app, command& run);

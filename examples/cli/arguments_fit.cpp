@@ -9,7 +9,8 @@ void add_fit(CLI::App& app, command& run) {
   sub.add_option(
          "--method", o->method,
          "mcm (Ming et al. 2022), msp (Hendrycks & Gimpel 2017), maxlogit (Hendrycks et al. 2022), energy (Liu et "
-         "al. 2020), maxcosine, neglabel (Jiang et al. 2024), coop (Zhou et al. 2022, scored by MCM), negprompt (Li "
+         "al. 2020), maxcosine, neglabel (Jiang et al. 2024), interneg (Xu et al. 2026), coop (Zhou et al. 2022, "
+         "scored by MCM), negprompt (Li "
          "et al. 2024)")
       ->required();
   sub.add_option("--model", o->model, "Model folder; demo is the embedded model");
@@ -32,7 +33,8 @@ void add_fit(CLI::App& app, command& run) {
   zero->add_option("--mine", o->mine, "neglabel: selects its words from this list by percentile distance");
   zero->add_option("--negative-template", o->negative_templates, "Templates of the negative words [--template]")
       ->take_all();
-  zero->add_option("-m,--mine-count", o->mine_count, "--mine: how many words; 0: --mine-share")->capture_default_str();
+  zero->add_option("-m,--mine-count", o->mine_count, "--mine: how many words; 0: --mine-share, interneg 2000")
+      ->capture_default_str();
   zero->add_option("--mine-share", o->mine_share, "--mine: share of the words (Jiang et al. 2024: 0.15)")
       ->capture_default_str();
   zero->add_option("--percentile", o->percentile, "--mine: percentile of the similarities to the classes (0.95 there)")
@@ -40,7 +42,17 @@ void add_fit(CLI::App& app, command& run) {
   zero->add_option("--groups", o->groups, "neglabel: groups of negatives (100 in the paper, for 10,000 words)")
       ->capture_default_str();
 
-  auto* const data = sub.add_option_group("Training data of coop and negprompt");
+  auto* const inter = sub.add_option_group("interneg: words from --mine (a list, or a WordNet folder), -m of them");
+  inter
+      ->add_option("--quota", o->quota,
+                   "pos: every part of speech has its share of the words (released code); none: one ranking (paper)")
+      ->capture_default_str();
+  inter->add_option("--exclude-files", o->exclude_files,
+                    "Lexicographer files to leave out; the authors leave out noun.animal and noun.food");
+  inter->add_flag("--exact-names", o->exact_names,
+                  "Drop only words equal to a class name letter by letter, as released code does");
+
+  auto* const data = sub.add_option_group("Training data of coop, negprompt and interneg (its image proxies)");
   data->add_option("--train", o->train, "Image list ('path label' a line, .csv), or a folder of class folders");
   data->add_option("--root", o->root, "Paths of the list are relative to it [the list's folder]");
   data->add_option("--views", o->views, "Random views an image, encoded once (CoOp's crops and flips); 0: one, centred")

@@ -32,6 +32,10 @@ struct fit_options {
   std::vector<std::string> negative_templates;
   index_type groups = 1, mine_count = 0;
   double mine_share = 0.15, percentile = 0.95;
+  // interneg
+  std::string quota = "pos";
+  std::vector<std::string> exclude_files;
+  bool exact_names = false;
   // negprompt and coop
   std::string preset = "paper";
   std::optional<index_type> ctx, negatives, stage1_epochs, stage2_epochs, epochs, steps, stage1_steps, batch,
@@ -46,14 +50,35 @@ int run_fit(const fit_options& o);
 /// The part of `fit` that learns: negprompt and coop.
 int run_fit_prompts(const fit_options& o);
 
+struct select_options {
+  common_options common;
+  row_options rows;
+  std::string method, candidates, words, tags, id_text, proxies, out, quota = "pos", percentile_rule = "floor";
+  index_type count = 2000;
+  double percentile = 0.95;
+};
+int run_select(const select_options& o);
+
+/// What `score --stream` may change of what `fit` put into the detector.
+struct stream_options {
+  std::optional<double> beta;
+  std::optional<index_type> capacity, steps;
+  std::vector<std::string> templates;
+  std::string admission = "inline", canaries, memory_out, log_out;
+  double canary_loss = 0.02, duplicate_cosine = 2;
+};
+
 struct score_options {
   common_options common;
   row_options rows;
   image_options images;
   std::string detector, features, model, out, predictions, shard;
-  bool force_encoder = false;
+  bool force_encoder = false, streaming = false;
+  stream_options stream;
 };
 int run_score(const score_options& o);
+/// The part of `score` that learns from what it scores.
+int run_score_stream(const score_options& o);
 
 struct decide_options {
   common_options common;

@@ -67,6 +67,17 @@ struct example_decision {
   bool is_unknown = false;
 };
 
+/// How InterNeg's memory fared along one stream, every so many images; first seed.
+struct stream_trace {
+  std::string set;
+  index_type images = 0, considered = 0, admitted = 0, refused_near_id = 0;
+  std::vector<double> at;          ///< images seen
+  std::vector<double> memory;      ///< rows
+  std::vector<double> acceptance;  ///< share of the inverted images that entered, so far
+  std::vector<double> running;     ///< AUROC of all images so far
+  std::vector<double> window;      ///< AUROC of the images since the last point
+};
+
 struct demo_result {
   std::string model_fingerprint, created_by, date;
   std::vector<std::string> id_names, near_names;
@@ -81,6 +92,7 @@ struct demo_result {
   std::vector<map_point> map;
   std::vector<similarity_list> similarities;
   std::vector<example_decision> examples;
+  std::vector<stream_trace> streams;
   std::string examples_method;           ///< whose decisions they are
   std::vector<std::string> mined_words;  ///< the first of NegLabel's, first seed
   std::vector<std::string> findings;     ///< what helped and what did not, in sentences made from the numbers

@@ -1,7 +1,9 @@
-// negood fit: zero-shot detectors and NegLabel, which learn nothing. Learned prompts are in fit_prompts.cpp.
-#include "commands.hpp"
+// negood fit: zero-shot detectors, NegLabel and InterNeg, which learn nothing. Learned prompts are in fit_prompts.cpp.
+#include "training_data.hpp"
 
+#include <negood/io/corpus.hpp>
 #include <negood/io/detector.hpp>
+#include <negood/select/deviation_degree.hpp>
 #include <negood/select/percentile.hpp>
 
 #include <set>
@@ -126,6 +128,61 @@ texts negative_texts(lazy_model<B>& model, const fit_options& o, const texts& cl
   return kept;
 }
 
+/// InterNeg: image proxies of the classes and the words of largest deviation degree.
+struct interneg_parts {
+  host_matrix<float> proxies;
+  texts negatives;
+  ordered_json selection;
+};
+
+template <Backend B>
+interneg_parts interneg_of(B& ctx, lazy_model<B>& model, const fit_options& o, const texts& classes) {
+  if (o.mine.empty())
+    fail(error_category::usage, "negood.cli.6", "fit", "interneg has no words to choose from",
+         "give --mine with a word list or a WordNet folder (Debian: /usr/share/wordnet)");
+  if (o.train.empty() && o.train_features.empty())
+    fail(error_category::usage, "negood.cli.6", "fit", "interneg has no images of the classes",
+         "give --train, or --train-features and --train-labels");
+  if (o.quota != "pos" && o.quota != "none")
+    fail(error_category::usage, "negood.cli.3", "--quota", "'" + o.quota + "' is not a choice",
+         "choose from pos, none");
+  const auto train = read_training_data(ctx, o, model.get(), read_class_names(o.common, o.names, o.text)).features;
+  const auto classes_count = static_cast<index_type>(classes.names.size());
+  interneg_parts out{class_proxies(train.features, train.labels, classes_count), {}, {}};
+
+  corpus_report report;
+  const corpus_options wanted{.exclude_files = o.exclude_files};
+  auto words = std::filesystem::is_directory(o.mine) ? read_wordnet(o.mine, wanted, &report)
+                                                     : read_word_list(o.mine, wanted, &report);
+  remove_class_names(words, classes.names, o.exact_names, &report);
+  const auto candidates =
+      model.encode(words.words, o.negative_templates.empty() ? o.text.patterns() : o.negative_templates);
+  const bool tagged = o.quota == "pos" && std::ranges::count(words.tags, "") == 0;
+  const inter_modal_distances distances(classes.features.view(), out.proxies.view());
+  const auto selected =
+      select_by_deviation(ctx, candidates.view(), std::span<const std::string>(words.words), distances,
+                          {.count = o.mine_count > 0 ? o.mine_count : 2000,
+                           .tags = tagged ? std::span<const std::string>(words.tags) : std::span<const std::string>()});
+  out.negatives.source = o.mine;
+  out.negatives.features = host_matrix<float>(static_cast<index_type>(selected.words.size()), candidates.cols());
+  for (std::size_t i = 0; i < selected.words.size(); ++i) {
+    std::ranges::copy(candidates.row(selected.words[i].index),
+                      out.negatives.features.row(static_cast<index_type>(i)).begin());
+    out.negatives.names.push_back(words.words[static_cast<std::size_t>(selected.words[i].index)]);
+  }
+  note(o.common, o.mine + ": " + std::to_string(selected.words.size()) + " of " + std::to_string(words.words.size()) +
+                     " words selected; " + std::to_string(selected.passed) + " of " + std::to_string(selected.tested) +
+                     " tested are candidates, " + std::to_string(report.class_names) + " name a class");
+  out.selection = {{"rule", "deviation_degree"},
+                   {"candidates", words.words.size()},
+                   {"tested", selected.tested},
+                   {"passed", selected.passed},
+                   {"quota", tagged ? "pos" : "none"},
+                   {"excluded_files", o.exclude_files},
+                   {"class_names_dropped", report.class_names}};
+  return out;
+}
+
 /// The scale of softmax scores: as given, else the model's; methods on plain cosines need none (F-20).
 template <Backend B>
 double scale_for(lazy_model<B>& model, const fit_options& o) {
@@ -163,6 +220,13 @@ int fit_zero_shot(B& ctx, const fit_options& o) {
     if (!negatives.names.empty()) options["negative_words"] = negatives.names;
     if (!o.mine.empty()) options["selection"] = {{"rule", "percentile"}, {"percentile", o.percentile}};
   }
+  if (o.method == "interneg") {
+    auto parts = interneg_of(ctx, model, o, classes);
+    r.proxies = std::move(parts.proxies);
+    r.negative = std::move(parts.negatives.features);
+    options["negative_words"] = parts.negatives.names;
+    options["selection"] = parts.selection;
+  }
   std::string fingerprint = model.given() ? model.get().fingerprint : std::string();
   for (const auto& file : {o.text_features, o.negative_features}) {
     if (file.empty()) continue;
@@ -193,7 +257,7 @@ int fit_zero_shot(B& ctx, const fit_options& o) {
 
 int run_fit(const fit_options& o) {
   if (o.method == "negprompt" || o.method == "coop") return run_fit_prompts(o);
-  for (const std::string_view later : {"krnft", "interneg", "knn", "mahalanobis"})
+  for (const std::string_view later : {"krnft", "knn", "mahalanobis"})
     if (o.method == later)
       fail(error_category::usage, "negood.cli.3", "--method", "'" + o.method + "' is not in this version");
   detector_record probe;

@@ -35,6 +35,7 @@ int run(int argc, char** argv) {
   cli::add_demo(app, chosen);
   cli::add_encode(app, chosen);
   cli::add_fit(app, chosen);
+  cli::add_select(app, chosen);
   cli::add_score(app, chosen);
   cli::add_decide(app, chosen);
   cli::add_calibrate(app, chosen);

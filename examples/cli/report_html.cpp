@@ -529,6 +529,53 @@ std::string training_figure(const demo_result& r) {
       "are one and the same prompt.");
 }
 
+// ---- learning at test time -------------------------------------------------------------------------------------
+
+std::string stream_figure(const demo_result& r) {
+  if (r.streams.empty()) return {};
+  std::string panels;
+  const auto draw = [&](std::string_view title, std::vector<double> stream_trace::*values, double unit, double least) {
+    double low = 1e300, high = -1e300;
+    std::vector<std::vector<point>> lines;
+    for (const auto& s : r.streams) {
+      auto& line = lines.emplace_back();
+      for (std::size_t i = 0; i < s.at.size(); ++i) {
+        const double y = (s.*values)[i];
+        if (!std::isfinite(y)) continue;
+        line.push_back({s.at[i] / static_cast<double>(s.images), y});
+        low = std::min(low, y);
+        high = std::max(high, y);
+      }
+    }
+    if (!(low <= high)) return;
+    auto y = svg::fitted(low, high, "", least, 4);
+    y.unit = unit;
+    if (unit == 100) y.high = std::min(y.high, 1.0 + 0.02 * (1 - y.low));
+    svg::chart c(440, 230, {0, 1, "share of the stream seen, %", 100, 5}, y, title);
+    for (std::size_t k = 0; k < lines.size(); ++k)
+      c.line(svg::thin(lines[k], 0.002, {1, y.high - y.low}), set_css(k + 1));
+    panels += panel(title, c.str());
+  };
+  draw("Rows of the memory", &stream_trace::memory, 1, 10);
+  draw("Inverted images that entered, % so far", &stream_trace::acceptance, 100, 0.02);
+  draw("AUROC so far, %", &stream_trace::running, 100, 0.01);
+  draw("AUROC of each fortieth of the stream, %", &stream_trace::window, 100, 0.01);
+  std::vector<std::pair<std::string, std::string>> keys;
+  for (std::size_t k = 0; k < r.streams.size(); ++k)
+    keys.emplace_back(line_swatch(set_css(k + 1)), title_of(r, k + 1) + " (" + std::to_string(r.streams[k].images) +
+                                                       " images, " + std::to_string(r.streams[k].considered) +
+                                                       " inverted, " + std::to_string(r.streams[k].admitted) +
+                                                       " entered)");
+  return figure(
+      "g2", legend(keys), panels,
+      "How to read it: ID and OOD test images come mixed, in an order drawn from the seed. What scores below the "
+      "threshold of the static detector is inverted to a text feature, and enters the memory where that feature "
+      "is farther from every class's images than the class's own name. Scores of early images were made with "
+      "a small memory and of late ones with a large one: the lower right panel shows each stretch by itself. "
+      "The memory is emptied before every set, as in the published protocol, which therefore knows where one "
+      "set ends. First seed.");
+}
+
 // ---- pictures --------------------------------------------------------------------------------------------------
 
 std::string base64(const byte_vector& bytes) {
@@ -688,6 +735,7 @@ std::string report_html(const demo_result& r) {
   out += section("Scores of known and unknown images", histogram_figures(r));
   out += section("Similarity to positive and negative prompts", similarity_figure(r));
   out += section("Map of images and prompts", map_figure(r));
+  out += section("InterNeg at test time", stream_figure(r));
   out += section("Training", training_figure(r));
   out += section("Example images", examples_section(r));
   if (!r.mined_words.empty()) {

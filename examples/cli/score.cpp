@@ -101,6 +101,7 @@ int score(B& ctx, const score_options& o) {
 int run_score(const score_options& o) {
   if (o.features.empty() == o.images.images.empty())
     fail(error_category::usage, "negood.cli.6", "score", "give either --features or --images with --model");
+  if (o.streaming) return run_score_stream(o);
   return with_backend(o.common, [&](auto& ctx) { return score(ctx, o); });
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <negood/io/checkpoint.hpp>
+#include <negood/io/corpus.hpp>
 #include <negood/io/detector.hpp>
 #include <negood/io/encode_files.hpp>
 #include <negood/io/features.hpp>

@@ -114,7 +114,7 @@ class Case(unittest.TestCase):
 class Usage(Case):
     def test_help_names_every_command_and_paper(self):
         text = self.run_("help")
-        for command in "demo encode fit score decide calibrate eval inspect help version".split():
+        for command in "demo encode fit select score decide calibrate eval inspect help version".split():
             self.assertIn(command, text)
         fit = self.run_("help", "fit")
         for option in ("--preset --ctx --init --init-file --suffix --negatives --beta --gamma --nis --nnd --stage1-epochs "
@@ -694,6 +694,106 @@ class WithModel(Case):
         self.assertEqual(j["kind"], "model")
         self.assertEqual(j["text"]["context_length"], 32)
         self.assertEqual(self.json_("inspect", "f.npy")["shape"], [3, 96])
+
+
+class Negatives(Case):
+    def setUp(self):
+        super().setUp()
+        draw = random.Random(5)
+        self.words = [unit([draw.gauss(0, 1) for _ in range(self.D)]) for _ in range(40)]
+        write_npy(self.path("words.npy"), self.words)
+        self.write("words.txt", "".join("word%d\t%s\n" % (i, "na"[i % 2]) for i in range(40)))
+        proxies = []
+        for c in range(3):
+            rows = [v for v, label in zip(self.images, self.labels) if label == c]
+            proxies.append(unit([sum(x) for x in zip(*rows)]))
+        self.proxies = proxies
+        write_npy(self.path("proxies.npy"), proxies)
+
+    def select(self, *more, **kw):
+        self.json_("select", "--candidates", "words.npy", "--words", "words.txt", "--id-text", "texts.npy", "--out", "s.json",
+                   *more, **kw)
+        with open(self.path("s.json")) as f:
+            return json.load(f)
+
+    def test_interneg_keeps_what_is_farther_than_the_name(self):
+        dot = lambda a, b: sum(x * y for x, y in zip(a, b))
+        base = [dot(e, p) for e, p in zip(self.texts, self.proxies)]
+        passed = [i for i, y in enumerate(self.words) if all(dot(y, p) < b for p, b in zip(self.proxies, base))]
+        degree = lambda i: sum(b - dot(self.words[i], p) for p, b in zip(self.proxies, base)) / 3
+        wanted = sorted(passed, key=lambda i: -degree(i))[:10]
+        s = self.select("--method", "interneg", "--proxies", "proxies.npy", "-m", "10", "--quota", "none")
+        self.assertEqual([w["row"] for w in s["selected"]], wanted)
+        self.assertEqual([w["rank"] for w in s["selected"]], list(range(1, 11)))
+        self.assertEqual(s["selected"][0]["word"], "word%d" % wanted[0])
+        for w in s["selected"]:
+            self.assertAlmostEqual(w["key"], degree(w["row"]), places=6)
+        s = self.select("--method", "interneg", "--proxies", "proxies.npy", "-m", "10")
+        self.assertEqual(s["passed"], len(passed))
+        self.assertEqual(sum(s["vetoes"].values()), 40 - len(passed))
+        adjectives = sum(1 for i in passed if i % 2)
+        self.assertEqual([w["tag"] for w in s["selected"]].count("a"), 10 * adjectives // len(passed))
+
+    def test_neglabel_takes_a_share_of_each_part_of_speech(self):
+        s = self.select("--method", "neglabel", "-m", "9")
+        self.assertEqual([w["tag"] for w in s["selected"]], ["a"] * 4 + ["n"] * 5)
+        for tag in "an":
+            keys = [w["key"] for w in s["selected"] if w["tag"] == tag]
+            self.assertEqual(keys, sorted(keys))
+
+    def test_what_is_missing_is_said(self):
+        self.run_("select", "--method", "interneg", "--candidates", "words.npy", "--words", "words.txt", "--id-text",
+                  "texts.npy", "--out", "s.json", code=2)
+        self.write("words.txt", "one\n")
+        self.run_("select", "--method", "neglabel", "--candidates", "words.npy", "--words", "words.txt", "--id-text",
+                  "texts.npy", "--out", "s.json", code=3)
+        self.assertFalse(os.path.exists(self.path("s.json")))
+        self.run_("fit", "--method", "interneg", "--names", "names.txt", "--model", "demo", "--out", "d.safetensors", code=2)
+        self.fit("mcm", "d.safetensors")
+        self.run_("score", "--detector", "d.safetensors", "--features", "images.npy", "--model", "demo", "--stream", "--out",
+                  "s.npy", code=2)
+
+
+@unittest.skipUnless(HAVE_MODEL, "needs models/")
+class Stream(Case):
+    def test_interneg_from_words_to_memory(self):
+        names = ["spider", "poodle", "ox"]
+        self.write("names.txt", "\n".join(names) + "\n")
+        for n in names:
+            os.mkdir(self.path(n))
+            shutil.copy(os.path.join(PICTURES, n + ".png"), os.path.join(self.folder, n, n + ".png"))
+        os.mkdir(self.path("train"))
+        for n in names:
+            os.rename(self.path(n), os.path.join(self.path("train"), n))
+        words = os.path.join(SOURCE, "models", "demo-words.txt")
+        out = self.json_("fit", "--method", "interneg", "--model", MODEL, "--names", "names.txt", "--train", "train", "--mine",
+                         words, "-m", "50", "--out", "i.safetensors")
+        self.assertEqual(out["negatives"], 50)
+        self.json_("encode", "--model", MODEL, "--images", PICTURES + "/..", "--out", "all.npy")
+        common = ["score", "--detector", "i.safetensors", "--features", "all.npy"]
+        self.json_(*common, "--out", "static.npy")
+        stream = [*common, "--model", MODEL, "--stream", "--beta", "0.9", "-k", "20"]
+        a = self.json_(*stream, "--out", "a.npy", "--log-out", "log.jsonl", "--memory-out", "with.safetensors", "--threads", "1")
+        b = self.json_(*stream, "--out", "b.npy", "--threads", "2")
+        static, adaptive = read_npy(self.path("static.npy"))[0], read_npy(self.path("a.npy"))[0]
+        self.assertEqual(adaptive, read_npy(self.path("b.npy"))[0])
+        self.assertEqual(len(adaptive), len(static))
+        for x, y in zip(adaptive, static):
+            self.assertLessEqual(x, y + 1e-9)
+        self.assertGreater(a["memory"], 0)
+        self.assertLessEqual(a["memory"], 20)
+        self.assertEqual(sum(a["outcomes"].values()), len(static))
+        self.assertEqual(a["memory_version"], a["outcomes"]["admitted"])
+        with open(self.path("log.jsonl")) as f:
+            log = [json.loads(line) for line in f]
+        self.assertEqual([line["score"] for line in log], adaptive)
+        # The memory goes on as negatives of a detector.
+        again = self.json_("score", "--detector", "with.safetensors", "--features", "all.npy", "--out", "c.npy")
+        self.assertEqual(again["n"], len(static))
+        frozen = self.json_(*stream, "--admission", "frozen", "--out", "f.npy")
+        self.assertEqual(frozen["memory"], 0)
+        for x, y in zip(read_npy(self.path("f.npy"))[0], static):
+            self.assertAlmostEqual(x, y, places=5)
 
 
 if __name__ == "__main__":

@@ -14,11 +14,12 @@ namespace negood {
 
 /// Fields of the format `negood.detector/1`; only `method`, `labels`, `positive` and `logit_scale` are required.
 struct detector_record {
-  std::string method;               ///< mcm, msp, maxlogit, maxcosine, energy, neglabel, negprompt or coop
+  std::string method;               ///< mcm, msp, maxlogit, maxcosine, energy, neglabel, interneg, negprompt or coop
   std::vector<std::string> labels;  ///< name of every row of `positive`
   host_matrix<float> positive;      ///< `[C, D]`, unit rows
   host_matrix<float> negative;      ///< `[M, D]`, unit rows; no rows where the method needs none
   double logit_scale = 0;           ///< exponentiated
+  host_matrix<float> proxies{};     ///< `[C, D]`, mean image features of the classes (interneg, for its memory)
   index_type groups = 1;            ///< runs of the negatives (neglabel)
   double temperature = 1;           ///< mcm, negprompt, coop
   std::string options = "{}";       ///< how it was made, JSON
@@ -45,9 +46,9 @@ inline any_scorer scorer_of(const detector_record& r) {
   if (r.method == "maxcosine") return max_cosine{};
   if (r.method == "energy") return energy{};
   if (r.method == "negprompt") return mcm_with_negatives{r.temperature};
-  if (r.method == "neglabel") return neg_label{};
+  if (r.method == "neglabel" || r.method == "interneg") return neg_label{};  // Eq. 11 with an empty memory
   fail(error_category::artifact, "negood.detector.1", "detector", "unknown method \"" + r.method + "\"",
-       "this version knows mcm, msp, maxlogit, maxcosine, energy, neglabel, negprompt and coop");
+       "this version knows mcm, msp, maxlogit, maxcosine, energy, neglabel, interneg, negprompt and coop");
 }
 
 inline std::string_view method_name(const max_cosine&) { return "maxcosine"; }
@@ -69,9 +70,11 @@ double temperature_of(const S& s) {
 
 /// True if the method's score reads the model's logit scale.
 inline bool needs_logit_scale(std::string_view method) {
-  return method == "msp" || method == "maxlogit" || method == "energy" || method == "neglabel";
+  return method == "msp" || method == "maxlogit" || method == "energy" || method == "neglabel" || method == "interneg";
 }
-inline bool needs_negatives(std::string_view method) { return method == "negprompt" || method == "neglabel"; }
+inline bool needs_negatives(std::string_view method) {
+  return method == "negprompt" || method == "neglabel" || method == "interneg";
+}
 
 /// Refuses a record that cannot score: no class, widths that differ, a missing scale or negatives (F-06, F-08, F-09,
 /// F-20).
@@ -90,6 +93,11 @@ inline void check_record(const detector_record& r) {
         "positive is " + shape_string(r.positive.rows(), r.positive.cols()) + ", negative is " +
             shape_string(r.negative.rows(), r.negative.cols()),
         "widths must match");
+  if (r.proxies.rows() > 0 && (r.proxies.rows() != r.positive.rows() || r.proxies.cols() != r.positive.cols()))
+    bad("negood.detector.5",
+        "positive is " + shape_string(r.positive.rows(), r.positive.cols()) + ", proxies is " +
+            shape_string(r.proxies.rows(), r.proxies.cols()),
+        "one proxy a class, of the same width");
   if (needs_negatives(r.method) && r.negative.rows() == 0)
     bad("negood.detector.6", "method " + r.method + " has no negatives", "use mcm, which needs none");
   if (r.positive.rows() == 1 && (r.method == "mcm" || r.method == "msp" || r.method == "coop"))

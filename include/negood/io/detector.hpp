@@ -202,6 +202,7 @@ inline void save(const detector_record& r, const std::filesystem::path& path,
   out.metadata("created_by", r.created_by.empty() ? detail::version_text() : r.created_by);
   out.add("positive", r.positive);
   if (r.negative.rows() > 0) out.add("negative", r.negative);
+  if (r.proxies.rows() > 0) out.add("proxies", r.proxies);
   using shape = std::vector<index_type>;
   if (prompts) detail::add_contexts(out, "ctx_positive", r.ctx_positive, csc ? shape{classes} : shape{}, n);
   if (r.ctx_negative.rows() > 0)
@@ -261,6 +262,7 @@ inline detector_record parse_detector(const safetensors_file& file) {
   r.positive = detail::unit_tensor(file, "positive");
   r.negative =
       file.contains("negative") ? detail::unit_tensor(file, "negative") : host_matrix<float>(0, r.positive.cols());
+  if (file.contains("proxies")) r.proxies = detail::unit_tensor(file, "proxies");
   if (file.contains("ctx_positive")) r.ctx_positive = detail::read_contexts(file, "ctx_positive").rows;
   if (file.contains("ctx_negative")) {
     auto c = detail::read_contexts(file, "ctx_negative");

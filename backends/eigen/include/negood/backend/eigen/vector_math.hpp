@@ -65,6 +65,7 @@ NEGOOD_INLINE vec<float> log(vec<float> x) {
   const vec<float> scaled = tiny ? x * 8388608.0f : x;
   mask<float> bits;
   std::memcpy(&bits, &scaled, sizeof(bits));
+  bits &= 0x7fffffff;                             // a negative number has no logarithm: said at the end
   const mask<float> rebased = bits - 0x3f3504f3;  // sqrt(1/2)
   const mask<float> n = (rebased >> 23) - (tiny ? mask<float>{} + 23 : mask<float>{});
   const mask<float> mantissa = (rebased & 0x007fffff) + 0x3f3504f3;

@@ -1,0 +1,467 @@
+/// \file interneg.hpp  InterNeg at test time (Xu et al., Alg. 1): images that look unknown become negative features.
+#pragma once
+
+#include <negood/feature/check.hpp>
+#include <negood/prompt/invert.hpp>
+#include <negood/score/scores.hpp>
+#include <negood/select/deviation_degree.hpp>
+#include <negood/stream/negative_memory.hpp>
+#include <negood/stream/streaming.hpp>
+
+#include <deque>
+#include <functional>
+#include <limits>
+#include <memory>
+#include <mutex>
+#include <set>
+
+namespace negood {
+
+/// When an image that looks unknown is learned from.
+enum class admission_mode {
+  immediate,  ///< at once, and its own score is made again: Algorithm 1
+  deferred,   ///< at the next `settle`, so that an answer never waits for an inversion
+  frozen      ///< never
+};
+
+/// What keeps a hostile or merely repetitive stream from spoiling the memory. All off: the published algorithm.
+struct memory_guards {
+  double min_margin = 0;        ///< an inverted feature must clear the candidate condition by more than this
+  double duplicate_cosine = 2;  ///< refuse a feature nearer than this to one in the memory; above 1: off
+  index_type source_cap = 0;    ///< rows a source may hold; 0: no cap
+  index_type sightings = 1;     ///< sources that must show the same (by `sighting_cosine`) before it enters
+  double sighting_cosine = 0.95;
+  double canary_loss = 2;  ///< share of canaries that may be lost beyond those lost at the start; above 1: off
+};
+
+struct interneg_options {
+  double beta = 0.35;          ///< images with S <= beta are learned from; it moves with C, M and G: calibrate it
+  index_type capacity = 2000;  ///< K
+  admission_mode mode = admission_mode::immediate;
+  inversion_options inversion{};
+  memory_guards guards{};
+  index_type pending_limit = 10000;  ///< deferred images that wait at most; more are answered and not learned from
+};
+
+namespace detail {
+
+/// log(exp(a) + exp(b)) of two doubles.
+inline double log_add(double a, double b) {
+  const double high = std::max(a, b), low = std::min(a, b);
+  return low == -std::numeric_limits<double>::infinity() ? high : high + std::log1p(std::exp(low - high));
+}
+/// log sum exp(s x) over x, in the order of x; -infinity for none.
+inline double log_sum_exp(std::span<const double> x, double s) {
+  if (x.empty()) return -std::numeric_limits<double>::infinity();
+  const double high = *std::ranges::max_element(x);
+  double sum = 0;
+  for (const double v : x) sum += std::exp(s * (v - high));
+  return s * high + std::log(sum);
+}
+/// <a, b> in double: eight sums side by side, so that it is quick and the same everywhere.
+template <class Real>
+double wide_dot(std::span<const Real> a, std::span<const float> b) {
+  std::array<double, 8> sum{};
+  std::size_t d = 0;
+  for (; d + 8 <= a.size(); d += 8)
+    for (std::size_t k = 0; k < 8; ++k) sum[k] += double(a[d + k]) * double(b[d + k]);
+  double out = ((sum[0] + sum[4]) + (sum[2] + sum[6])) + ((sum[1] + sum[5]) + (sum[3] + sum[7]));
+  for (; d < a.size(); ++d) out += double(a[d]) * double(b[d]);
+  return out;
+}
+
+}  // namespace detail
+
+/// Scores with negatives n and memory v,
+///
+///     A = LSE_i s<h, e_i>,  B = LSE_j s<h, n_j>,  E = LSE_k s<h, v_k>,   z = A - LSE(B, E),   S = sigmoid(z)   (Eq.
+///     11)
+///
+/// and learns: where S <= beta the image is inverted to v; if margin(v) > 0 it enters with key D(v), the weakest row
+/// of a full memory leaves, and S of this image is made again. An answer depends on the images of smaller sequence
+/// number, in their order, and on nothing else: not on how many come in one call, not on threads. Memory only lowers a
+/// score, so whatever S without memory is at most beta will be inverted for certain: those run in one batch beforehand.
+///
+/// One thread observes; others score with `snapshot()` meanwhile.
+template <Backend B>
+class interneg_stream {
+ public:
+  using real = real_t<B>;
+  using snapshot_type = std::shared_ptr<const negative_memory>;
+
+  /// One candidate and what became of it: enough to build the memory again without any image.
+  struct attempt {
+    observation who;
+    std::vector<float> feature;
+    admission outcome;
+  };
+  std::function<void(const attempt&)> on_attempt;  ///< called for every inverted image, in order
+
+  /// `canaries` `[Q, D]`: unit features of known images that neither proxies nor calibration have seen.
+  /// \throws error negood.stream.1 for options out of range
+  interneg_stream(B& ctx, const clip::text_tower<B>& tower, const bpe_tokenizer& tokenizer, prompt_bank<B> bank,
+                  inter_modal_distances classes, interneg_options options = {}, host_matrix<real> canaries = {})
+      : ctx_(&ctx),
+        bank_(std::move(bank)),
+        classes_(std::move(classes)),
+        options_(std::move(options)),
+        inverter_(ctx, tower, tokenizer, options_.inversion),
+        memory_(options_.capacity, classes_.width()),
+        canaries_(std::move(canaries)) {
+    if (!(options_.beta >= 0 && options_.beta <= 1) || options_.guards.sightings < 1)
+      fail(error_category::usage, "negood.stream.1", "interneg", "beta or the number of sightings is out of range",
+           "0 <= beta <= 1, at least one sighting");
+    if (bank_.packed_groups.size() != 1)
+      fail(error_category::usage, "negood.stream.1", "interneg",
+           "the bank has " + std::to_string(bank_.packed_groups.size()) + " groups of negatives",
+           "sequential InterNeg wants one: with more, the same memory scores differently in another order");
+    if (canaries_.rows() > 0) {
+      check_features(canaries_, {}, "canaries");
+      canary_static_ = static_part(*ctx_, bank_, canaries_);
+      canary_cosines_.assign(static_cast<std::size_t>(canaries_.rows() * options_.capacity), 0);
+      canary_sums_.assign(static_cast<std::size_t>(canaries_.rows()), 0);
+      recount_canaries();
+      for (index_type q = 0; q < canaries_.rows(); ++q)
+        canaries_lost_at_start_ += canary_is_lost(q, canary_sums_[static_cast<std::size_t>(q)]) ? 1 : 0;
+    }
+  }
+
+  const negative_memory& memory() const noexcept { return memory_; }
+  const interneg_options& options() const noexcept { return options_; }
+  const prompt_bank<B>& bank() const noexcept { return bank_; }
+  index_type pending() const noexcept { return static_cast<index_type>(pending_.size()); }
+  index_type dropped() const noexcept { return dropped_; }
+
+  /// The memory as it is now, unchanged for as long as it is held. Safe while another thread observes.
+  snapshot_type snapshot() const {
+    const std::scoped_lock lock(*mutex_);
+    if (!published_ || published_->version() != memory_.version())
+      published_ = std::make_shared<const negative_memory>(memory_);
+    return published_;
+  }
+
+  /// Scores images in the order of the rows; sequence numbers must grow from call to call.
+  /// \throws error of `check_features` for NaN, infinite or zero rows, negood.stream.3 for a sequence number that does
+  /// not grow; nothing has changed then
+  std::vector<stream_answer> observe(host_matrix<real> images, std::span<const observation> who) {
+    check_same_width(images.cols(), "image features", classes_.width(), "the detector");
+    check_features(images, {}, "image features");
+    check_order(images.rows(), who);
+    std::vector<stream_answer> out;
+    constexpr index_type block = 256;
+    for (index_type first = 0; first < images.rows(); first += block)
+      observe_block(images, who, first, std::min(block, images.rows() - first), out);
+    return out;
+  }
+
+  /// Learns from the images that `deferred` mode put aside, in the order they came. Returns their outcomes.
+  std::vector<std::pair<observation, admission>> settle() {
+    std::vector<std::pair<observation, admission>> out;
+    while (!pending_.empty()) {
+      const auto n = std::min<std::size_t>(256, pending_.size());
+      host_matrix<real> images(static_cast<index_type>(n), classes_.width());
+      std::vector<std::uint64_t> sequence;
+      for (std::size_t i = 0; i < n; ++i) {
+        std::ranges::copy(pending_[i].second, images.row(static_cast<index_type>(i)).begin());
+        sequence.push_back(pending_[i].first.sequence);
+      }
+      const auto inverted = inverter_(*ctx_, images, sequence);
+      for (std::size_t i = 0; i < n; ++i)
+        out.emplace_back(pending_[i].first,
+                         consider(to_float(inverted.features.row(static_cast<index_type>(i))), pending_[i].first));
+      pending_.erase(pending_.begin(), pending_.begin() + static_cast<std::ptrdiff_t>(n));
+    }
+    return out;
+  }
+
+  /// Offers a feature to the memory as `observe` does with an inverted one; `replay` of a log is this, entry by entry.
+  admission consider(std::vector<float> v, const observation& who) {
+    const auto outcome = decide(v, who);
+    if (on_attempt) on_attempt({who, std::move(v), outcome});
+    return outcome;
+  }
+
+  /// Forgets the rows that `remove(entry)` names: those of a source, of a stretch of the stream.
+  template <class Predicate>
+  index_type rollback(Predicate&& remove) {
+    const std::scoped_lock lock(*mutex_);
+    const auto gone = memory_.remove_if(std::forward<Predicate>(remove));
+    if (gone > 0) recount_canaries();
+    return gone;
+  }
+
+  /// Goes on from a saved memory. \throws error negood.stream.2 for another width or capacity
+  void restore(negative_memory memory, std::uint64_t last_sequence) {
+    if (memory.width() != classes_.width() || memory.capacity() != options_.capacity)
+      fail(error_category::artifact, "negood.stream.2", "interneg",
+           "the memory is of width " + std::to_string(memory.width()) + " and capacity " +
+               std::to_string(memory.capacity()) + ", the detector of " + std::to_string(classes_.width()) + " and " +
+               std::to_string(options_.capacity));
+    const std::scoped_lock lock(*mutex_);
+    memory_ = std::move(memory);
+    last_sequence_ = last_sequence;
+    recount_canaries();
+  }
+  std::optional<std::uint64_t> last_sequence() const noexcept { return last_sequence_; }
+
+  /// Scores with a snapshot and learns nothing. For readers: with a context and a bank of their own.
+  static std::vector<stream_answer> score(B& ctx, const prompt_bank<B>& bank, const negative_memory& memory,
+                                          host_matrix<real> images) {
+    check_features(images, {}, "image features");
+    const auto fixed = static_part(ctx, bank, images);
+    std::vector<stream_answer> out(static_cast<std::size_t>(images.rows()));
+    ctx.for_each_task(images.rows(), [&](auto&, index_type i) {
+      std::vector<double> cosines;
+      for (index_type r = 0; r < memory.size(); ++r)
+        cosines.push_back(detail::wide_dot<real>(images.row(i), memory.features().row(r)));
+      out[static_cast<std::size_t>(i)] = answer_of(fixed, i, cosines, bank.logit_scale, memory.version());
+    });
+    return out;
+  }
+
+ private:
+  /// What no memory changes: A, B and the class of every image.
+  struct static_scores {
+    std::vector<double> a, b;
+    std::vector<index_type> label;
+  };
+  static static_scores static_part(B& ctx, const prompt_bank<B>& bank, const host_matrix<real>& images) {
+    static_scores out;
+    constexpr index_type block = 4096;
+    for (index_type first = 0; first < images.rows(); first += block) {
+      const auto rows = ctx.from_host(images.view().slice_rows(first, std::min(block, images.rows() - first)));
+      const auto take = [&](const frozen_t<B>& texts, std::vector<double>& to) {
+        const auto lse = ctx.to_host(logit_statistics(ctx, rows, texts, bank.logit_scale).logsumexp);
+        for (const real v : lse.values()) to.push_back(double(v));
+      };
+      take(bank.packed_positive, out.a);
+      take(bank.packed_groups[0], out.b);
+      const auto labels = predict(ctx, rows, bank);
+      out.label.insert(out.label.end(), labels.begin(), labels.end());
+    }
+    return out;
+  }
+
+  static double log_odds(const static_scores& s, index_type i, std::span<const double> cosines, double scale) {
+    const auto k = static_cast<std::size_t>(i);
+    return s.a[k] - detail::log_add(s.b[k], detail::log_sum_exp(cosines, scale));
+  }
+  static stream_answer answer_of(const static_scores& s, index_type i, std::span<const double> cosines, double scale,
+                                 std::uint64_t version) {
+    stream_answer out;
+    out.log_odds = log_odds(s, i, cosines, scale);
+    out.score = probability_of_log_odds(out.log_odds);
+    out.label_index = s.label[static_cast<std::size_t>(i)];
+    out.memory_version = version;
+    return out;
+  }
+
+  void check_order(index_type rows, std::span<const observation> who) const {
+    if (static_cast<index_type>(who.size()) != rows)
+      fail(error_category::usage, "negood.stream.3", "observe",
+           std::to_string(who.size()) + " observations for " + std::to_string(rows) + " images", "one each");
+    auto last = last_sequence_;
+    for (const auto& w : who) {
+      if (last && w.sequence <= *last)
+        fail(error_category::data, "negood.stream.3", "observe",
+             "sequence number " + std::to_string(w.sequence) + " follows " + std::to_string(*last),
+             "numbers must grow; the same image is not observed twice");
+      last = w.sequence;
+    }
+  }
+
+  static std::vector<float> to_float(std::span<const real> row) { return {row.begin(), row.end()}; }
+
+  void observe_block(const host_matrix<real>& all, std::span<const observation> who, index_type first, index_type count,
+                     std::vector<stream_answer>& out) {
+    host_matrix<real> images(count, all.cols());
+    for (index_type i = 0; i < count; ++i) std::ranges::copy(all.row(first + i), images.row(i).begin());
+    const auto fixed = static_part(*ctx_, bank_, images);
+    const double scale = bank_.logit_scale;
+    const bool learns = options_.mode == admission_mode::immediate;
+
+    // Inversions depend on no memory: those that are certain run together, others together with their likes.
+    std::vector<std::optional<inverted_image>> inverted(static_cast<std::size_t>(count));
+    std::vector<index_type> wanted;
+    for (index_type i = 0; learns && i < count; ++i)
+      if (active(fixed.a[static_cast<std::size_t>(i)] - fixed.b[static_cast<std::size_t>(i)])) wanted.push_back(i);
+    invert(images, who, first, wanted, inverted);
+
+    // Cosines to the memory as it is now; columns are made again where a row changes.
+    std::vector<std::vector<double>> cosines(static_cast<std::size_t>(count));
+    ctx_->for_each_task(count, [&](auto&, index_type i) {
+      auto& mine = cosines[static_cast<std::size_t>(i)];
+      for (index_type r = 0; r < memory_.size(); ++r)
+        mine.push_back(detail::wide_dot<real>(images.row(i), memory_.features().row(r)));
+    });
+
+    for (index_type i = 0; i < count; ++i) {
+      const auto& w = who[static_cast<std::size_t>(first + i)];
+      auto& mine = cosines[static_cast<std::size_t>(i)];
+      auto answer = answer_of(fixed, i, mine, scale, memory_.version());
+      if (active(answer.log_odds) && learns) {
+        if (!inverted[static_cast<std::size_t>(i)]) {  // the memory made it look unknown, and perhaps images behind it
+          wanted.clear();
+          for (index_type j = i; j < count; ++j)
+            if (!inverted[static_cast<std::size_t>(j)] &&
+                active(log_odds(fixed, j, cosines[static_cast<std::size_t>(j)], scale)))
+              wanted.push_back(j);
+          invert(images, who, first, wanted, inverted);
+        }
+        const auto& [v, cosine] = *inverted[static_cast<std::size_t>(i)];
+        answer.inversion_cosine = cosine;
+        answer.margin = classes_.margin(v).margin;
+        answer.outcome = consider(v, w);
+        if (answer.outcome == admission::admitted) {
+          const auto row = changed_row_;
+          for (index_type j = i; j < count; ++j) {
+            auto& theirs = cosines[static_cast<std::size_t>(j)];
+            theirs.resize(static_cast<std::size_t>(memory_.size()));
+            theirs[static_cast<std::size_t>(row)] = detail::wide_dot<real>(images.row(j), memory_.features().row(row));
+          }
+          const auto again = answer_of(fixed, i, mine, scale, memory_.version());
+          answer.score = again.score;
+          answer.log_odds = again.log_odds;
+          answer.memory_version = again.memory_version;
+        }
+      } else if (active(answer.log_odds) && options_.mode == admission_mode::deferred) {
+        if (pending() < options_.pending_limit) {
+          pending_.emplace_back(w, std::vector<real>(images.row(i).begin(), images.row(i).end()));
+          answer.outcome = admission::deferred;
+        } else {
+          ++dropped_;
+        }
+      }
+      last_sequence_ = w.sequence;
+      out.push_back(answer);
+    }
+  }
+
+  /// S <= beta, in log-odds.
+  bool active(double z) const {
+    if (options_.beta <= 0) return false;
+    if (options_.beta >= 1) return true;
+    return z <= std::log(options_.beta / (1 - options_.beta));
+  }
+
+  struct inverted_image {
+    std::vector<float> feature;
+    double cosine;
+  };
+  /// Inverts some rows of a block whose first image is number `first` of `who`.
+  void invert(const host_matrix<real>& images, std::span<const observation> who, index_type first,
+              const std::vector<index_type>& rows, std::vector<std::optional<inverted_image>>& out) {
+    if (rows.empty()) return;
+    host_matrix<real> some(static_cast<index_type>(rows.size()), images.cols());
+    std::vector<std::uint64_t> sequence;
+    for (std::size_t k = 0; k < rows.size(); ++k) {
+      std::ranges::copy(images.row(rows[k]), some.row(static_cast<index_type>(k)).begin());
+      sequence.push_back(who[static_cast<std::size_t>(first + rows[k])].sequence);
+    }
+    const auto inverted = inverter_(*ctx_, some, sequence);
+    for (std::size_t k = 0; k < rows.size(); ++k)
+      out[static_cast<std::size_t>(rows[k])] =
+          inverted_image{to_float(inverted.features.row(static_cast<index_type>(k))), inverted.last_cosine[k]};
+  }
+
+  admission decide(const std::vector<float>& v, const observation& who) {
+    const auto& g = options_.guards;
+    if (!(classes_.margin(v).margin > g.min_margin)) return admission::refused_near_id;
+    const memory_entry entry{classes_.degree(v), who.sequence, who.source};
+    const auto where = memory_.place_of(entry);
+    if (!where.enters) return admission::refused_full;
+    if (g.source_cap > 0 && std::ranges::count(memory_.entries(), who.source, &memory_entry::source) >= g.source_cap)
+      return admission::refused_source;
+    if (g.duplicate_cosine <= 1)
+      for (index_type r = 0; r < memory_.size(); ++r)
+        if (detail::wide_dot<float>(v, memory_.features().row(r)) >= g.duplicate_cosine)
+          return admission::refused_duplicate;
+    if (g.sightings > 1 && !seen_often_enough(v, who)) return admission::quarantined;
+    const auto row = where.evicts.value_or(memory_.size());
+    std::vector<double> cosines, sums;  // of the canaries, were v to enter
+    for (index_type q = 0; q < canaries_.rows(); ++q) {
+      cosines.push_back(detail::wide_dot<real>(canaries_.row(q), v));
+      sums.push_back(canary_sum_with(q, row, cosines.back()));
+    }
+    if (g.canary_loss <= 1 && loses_canaries(sums)) return admission::refused_canary;
+    const std::scoped_lock lock(*mutex_);
+    memory_.insert(v, entry);
+    changed_row_ = row;
+    canary_sums_ = std::move(sums);
+    for (std::size_t q = 0; q < cosines.size(); ++q)
+      canary_cosines_[q * static_cast<std::size_t>(options_.capacity) + static_cast<std::size_t>(row)] =
+          static_cast<float>(cosines[q]);
+    return admission::admitted;
+  }
+
+  // ------------------------------------------------------------------------------------------------ canaries
+  // Of every canary the log-sum-exp over the memory is kept, so that a trial costs one exponential; only a row that
+  // leaves makes a sum anew.
+  double canary_sum_with(index_type q, index_type row, double cosine) const {
+    if (row == memory_.size()) return detail::log_add(canary_sums_[std::size_t(q)], bank_.logit_scale * cosine);
+    const auto* kept = canary_cosines_.data() + q * options_.capacity;
+    std::vector<double> cosines(kept, kept + memory_.size());
+    cosines[static_cast<std::size_t>(row)] = cosine;
+    return detail::log_sum_exp(cosines, bank_.logit_scale);
+  }
+  bool canary_is_lost(index_type q, double sum) const {
+    const auto k = static_cast<std::size_t>(q);
+    return active(canary_static_.a[k] - detail::log_add(canary_static_.b[k], sum));
+  }
+  bool loses_canaries(const std::vector<double>& sums) const {
+    index_type lost = 0;
+    for (index_type q = 0; q < canaries_.rows(); ++q) lost += canary_is_lost(q, sums[std::size_t(q)]) ? 1 : 0;
+    return double(lost - canaries_lost_at_start_) > options_.guards.canary_loss * double(canaries_.rows());
+  }
+  void recount_canaries() {
+    for (index_type q = 0; q < canaries_.rows(); ++q) {
+      std::vector<double> cosines;
+      for (index_type r = 0; r < memory_.size(); ++r) {
+        cosines.push_back(detail::wide_dot<real>(canaries_.row(q), memory_.features().row(r)));
+        canary_cosines_[static_cast<std::size_t>(q * options_.capacity + r)] = static_cast<float>(cosines.back());
+      }
+      canary_sums_[static_cast<std::size_t>(q)] = detail::log_sum_exp(cosines, bank_.logit_scale);
+    }
+  }
+
+  // ---------------------------------------------------------------------------------------------- quarantine
+  struct suspect {
+    std::vector<float> feature;
+    std::set<std::uint64_t> sources;
+  };
+  bool seen_often_enough(const std::vector<float>& v, const observation& who) {
+    for (auto it = suspects_.begin(); it != suspects_.end(); ++it) {
+      if (detail::wide_dot<float>(v, it->feature) < options_.guards.sighting_cosine) continue;
+      it->sources.insert(who.source);
+      if (static_cast<index_type>(it->sources.size()) < options_.guards.sightings) return false;
+      suspects_.erase(it);
+      return true;
+    }
+    suspects_.push_back({v, {who.source}});
+    if (static_cast<index_type>(suspects_.size()) > std::max<index_type>(1, options_.capacity)) suspects_.pop_front();
+    return false;
+  }
+
+  B* ctx_;
+  prompt_bank<B> bank_;
+  inter_modal_distances classes_;
+  interneg_options options_;
+  modality_inverter<B> inverter_;
+  negative_memory memory_;
+  index_type changed_row_ = 0;
+  std::optional<std::uint64_t> last_sequence_;
+  std::deque<std::pair<observation, std::vector<real>>> pending_;
+  index_type dropped_ = 0;
+  std::deque<suspect> suspects_;
+
+  host_matrix<real> canaries_;
+  static_scores canary_static_;
+  std::vector<float> canary_cosines_;  // [Q, K]
+  std::vector<double> canary_sums_;    // [Q]
+  index_type canaries_lost_at_start_ = 0;
+
+  std::unique_ptr<std::mutex> mutex_ = std::make_unique<std::mutex>();
+  mutable snapshot_type published_;
+};
+
+}  // namespace negood

@@ -1,0 +1,53 @@
+/// \file streaming.hpp  Detectors that learn from the images they score: what goes in and what comes out.
+#pragma once
+
+#include <negood/backend/concepts.hpp>
+
+#include <cstdint>
+#include <string_view>
+
+namespace negood {
+
+/// What became of an image besides its score.
+enum class admission {
+  not_considered,   ///< it looked known, or the detector is frozen
+  admitted,         ///< its feature is in the memory
+  deferred,         ///< it waits for `settle`
+  refused_near_id,  ///< the inverted feature is as near to some class's images as that class's own text
+  refused_full,     ///< the memory is full of features farther from the classes
+  refused_duplicate,
+  refused_source,  ///< its source has had its share
+  refused_canary,  ///< it would have made known images look unknown
+  quarantined      ///< seen, waits for the same from other sources
+};
+
+constexpr std::string_view format_admission(admission a) {
+  constexpr std::string_view names[] = {"not_considered",  "admitted",       "deferred",
+                                        "refused_near_id", "refused_full",   "refused_duplicate",
+                                        "refused_source",  "refused_canary", "quarantined"};
+  return names[static_cast<std::size_t>(a)];
+}
+
+/// The caller's name for an image: results depend on the order of sequence numbers and on nothing else.
+struct observation {
+  std::uint64_t sequence = 0;
+  std::uint64_t source = 0;
+};
+
+struct stream_answer {
+  double score = 0;            ///< S in [0, 1], higher = more in-distribution
+  double log_odds = 0;         ///< log(S / (1 - S)), which does not saturate
+  index_type label_index = 0;  ///< the most similar class; no memory changes it
+  admission outcome = admission::not_considered;
+  double margin = 0;                 ///< of the inverted feature (select/deviation_degree.hpp), where there is one
+  double inversion_cosine = 0;       ///< <t, h> of the inverted feature, where there is one
+  std::uint64_t memory_version = 0;  ///< of the memory the score was made with
+};
+
+/// Scores images in the order of their sequence numbers and may learn from them. Labels never go in.
+template <class S, class Features>
+concept StreamingScorer = requires(S& s, const Features& images, std::span<const observation> who) {
+  { s.observe(images, who) } -> std::same_as<std::vector<stream_answer>>;
+};
+
+}  // namespace negood
