@@ -5,13 +5,13 @@
 #include <negood/hash.hpp>
 
 #include "catch.hpp"
+#include "code_of.hpp"
 
 #include <algorithm>
 #include <array>
 #include <bit>
 #include <cmath>
 #include <fstream>
-#include <functional>
 #include <limits>
 #include <set>
 #include <sstream>
@@ -60,15 +60,6 @@ std::string digest(const host_matrix<float>& values) {
 
 resample_filter filter_named(const std::string& name) {
   return name == "bicubic" ? resample_filter::bicubic : resample_filter::bilinear;
-}
-
-std::string code_of(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const error& e) {
-    return e.code();
-  }
-  return "none";
 }
 
 }  // namespace

@@ -3,12 +3,12 @@
 #include <negood/hash.hpp>
 
 #include "catch.hpp"
+#include "code_of.hpp"
 
 #include <zlib.h>
 
 #include <array>
 #include <fstream>
-#include <functional>
 #include <map>
 #include <sstream>
 #include <string>
@@ -55,15 +55,6 @@ const bpe_tokenizer* published() {
 const std::string small_merges = "#version: test\na b\nab c</w>\nab ab\nabab abc</w>\nc a\n";
 int inner(char c) { return c - 33; }
 int final_of(char c) { return c - 33 + 256; }
-
-std::string code_of(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const error& e) {
-    return e.code();
-  }
-  return "none";
-}
 
 }  // namespace
 

@@ -1,5 +1,6 @@
 // Thresholds from ID scores: quantiles with ties, the conformal rule, the exact interval, and what is refused.
 #include "catch.hpp"
+#include "code_of.hpp"
 
 #include <negood/detector/threshold.hpp>
 
@@ -15,16 +16,6 @@ std::vector<double> numbers(int first, int last) {
   std::vector<double> v;
   for (int i = first; i <= last; ++i) v.push_back(i);
   return v;
-}
-
-template <class F>
-std::string code_of(F f) {
-  try {
-    f();
-  } catch (const error& e) {
-    return e.code();
-  }
-  return "none";
 }
 
 }  // namespace

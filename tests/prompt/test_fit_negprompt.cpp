@@ -1,5 +1,6 @@
 // NegPrompt's training: what it must do on any tower, on a tiny random one.
 #include "catch.hpp"
+#include "code_of.hpp"
 
 #include "clip/towers.hpp"
 
@@ -66,15 +67,6 @@ std::vector<trace_row> trace_of(setup<R>& s, const negprompt_options& o) {
 }
 
 using reference_double = reference::context<double>;
-
-std::string code_of(const std::function<void()>& f) {
-  try {
-    f();
-  } catch (const error& e) {
-    return e.code();
-  }
-  return "no error";
-}
 
 }  // namespace
 

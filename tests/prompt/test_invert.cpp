@@ -1,13 +1,12 @@
 // Modality inversion on a tiny random tower: gradient, independence of the batch, what it learns.
 #include "catch.hpp"
+#include "code_of.hpp"
 
 #include "clip/towers.hpp"
 
 #include <negood/backend/eigen.hpp>
 #include <negood/backend/reference.hpp>
 #include <negood/prompt/invert.hpp>
-
-#include <functional>
 
 using namespace negood;
 namespace {
@@ -44,15 +43,6 @@ std::vector<std::uint64_t> numbers(index_type n, std::uint64_t first = 10) {
   std::vector<std::uint64_t> out;
   for (index_type i = 0; i < n; ++i) out.push_back(first + 3 * static_cast<std::uint64_t>(i));
   return out;
-}
-
-std::string code_of(const std::function<void()>& f) {
-  try {
-    f();
-  } catch (const error& e) {
-    return e.code();
-  }
-  return "no error";
 }
 
 using reference_double = reference::context<double>;

@@ -1,12 +1,11 @@
 // InterNeg's selection: lazy, fused and by brute force, on random words and on constructed ones.
 #include "catch.hpp"
+#include "code_of.hpp"
 
 #include <negood/backend/eigen.hpp>
 #include <negood/backend/reference.hpp>
 #include <negood/select/deviation_degree.hpp>
 #include <negood/train/random.hpp>
-
-#include <functional>
 
 using namespace negood;
 namespace {
@@ -55,15 +54,6 @@ std::vector<selected_word> by_definition(const host_matrix<float>& y, const std:
   });
   passed.resize(std::min<std::size_t>(passed.size(), static_cast<std::size_t>(count)));
   return passed;
-}
-
-std::string code_of(const std::function<void()>& f) {
-  try {
-    f();
-  } catch (const error& e) {
-    return e.code();
-  }
-  return "no error";
 }
 
 // Texts and proxies lean towards one axis and words lean a little, so that some words pass and some do not.

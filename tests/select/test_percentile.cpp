@@ -1,5 +1,6 @@
 // Selection by percentile distance: numpy's golden values, the order of ties, the index rule, and what is refused.
 #include "catch.hpp"
+#include "code_of.hpp"
 
 #include <negood/select/percentile.hpp>
 
@@ -29,16 +30,6 @@ std::vector<std::string> numbered(index_type n) {
   std::vector<std::string> words;
   for (index_type i = 0; i < n; ++i) words.push_back("word" + std::to_string(i));
   return words;
-}
-
-template <class F>
-std::string code_of(F f) {
-  try {
-    f();
-  } catch (const error& e) {
-    return e.code();
-  }
-  return "none";
 }
 
 }  // namespace

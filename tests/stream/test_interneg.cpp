@@ -1,5 +1,6 @@
 // InterNeg's streaming memory on a tiny random tower: Algorithm 1 by the letter, bounds, guards, replay.
 #include "catch.hpp"
+#include "code_of.hpp"
 
 #include "clip/towers.hpp"
 
@@ -7,7 +8,6 @@
 #include <negood/backend/reference.hpp>
 #include <negood/stream/interneg.hpp>
 
-#include <functional>
 #include <thread>
 
 using namespace negood;
@@ -91,15 +91,6 @@ std::vector<double> scores_of(const std::vector<stream_answer>& answers) {
   std::vector<double> out;
   for (const auto& a : answers) out.push_back(a.score);
   return out;
-}
-
-std::string code_of(const std::function<void()>& f) {
-  try {
-    f();
-  } catch (const error& e) {
-    return e.code();
-  }
-  return "no error";
 }
 
 bool same(const negative_memory& a, const negative_memory& b) {

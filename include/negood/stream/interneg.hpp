@@ -5,6 +5,7 @@
 #include <negood/prompt/invert.hpp>
 #include <negood/score/scores.hpp>
 #include <negood/select/deviation_degree.hpp>
+#include <negood/stream/canary_guard.hpp>
 #include <negood/stream/negative_memory.hpp>
 #include <negood/stream/streaming.hpp>
 
@@ -43,35 +44,6 @@ struct interneg_options {
   index_type pending_limit = 10000;  ///< deferred images that wait at most; more are answered and not learned from
 };
 
-namespace detail {
-
-/// log(exp(a) + exp(b)) of two doubles.
-inline double log_add(double a, double b) {
-  const double high = std::max(a, b), low = std::min(a, b);
-  return low == -std::numeric_limits<double>::infinity() ? high : high + std::log1p(std::exp(low - high));
-}
-/// log sum exp(s x) over x, in the order of x; -infinity for none.
-inline double log_sum_exp(std::span<const double> x, double s) {
-  if (x.empty()) return -std::numeric_limits<double>::infinity();
-  const double high = *std::ranges::max_element(x);
-  double sum = 0;
-  for (const double v : x) sum += std::exp(s * (v - high));
-  return s * high + std::log(sum);
-}
-/// <a, b> in double: eight sums side by side, so that it is quick and the same everywhere.
-template <class Real>
-double wide_dot(std::span<const Real> a, std::span<const float> b) {
-  std::array<double, 8> sum{};
-  std::size_t d = 0;
-  for (; d + 8 <= a.size(); d += 8)
-    for (std::size_t k = 0; k < 8; ++k) sum[k] += double(a[d + k]) * double(b[d + k]);
-  double out = ((sum[0] + sum[4]) + (sum[2] + sum[6])) + ((sum[1] + sum[5]) + (sum[3] + sum[7]));
-  for (; d < a.size(); ++d) out += double(a[d]) * double(b[d]);
-  return out;
-}
-
-}  // namespace detail
-
 /// Scores with negatives n and memory v,
 ///
 ///     A = LSE_i s<h, e_i>,  B = LSE_j s<h, n_j>,  E = LSE_k s<h, v_k>,   z = A - LSE(B, E),   S = sigmoid(z)   (Eq.
@@ -106,8 +78,7 @@ class interneg_stream {
         classes_(std::move(classes)),
         options_(std::move(options)),
         inverter_(ctx, tower, tokenizer, options_.inversion),
-        memory_(options_.capacity, classes_.width()),
-        canaries_(std::move(canaries)) {
+        memory_(options_.capacity, classes_.width()) {
     if (!(options_.beta >= 0 && options_.beta <= 1) || options_.guards.sightings < 1)
       fail(error_category::usage, "negood.stream.1", "interneg", "beta or the number of sightings is out of range",
            "0 <= beta <= 1, at least one sighting");
@@ -115,14 +86,11 @@ class interneg_stream {
       fail(error_category::usage, "negood.stream.1", "interneg",
            "the bank has " + std::to_string(bank_.packed_groups.size()) + " groups of negatives",
            "sequential InterNeg wants one: with more, the same memory scores differently in another order");
-    if (canaries_.rows() > 0) {
-      check_features(canaries_, {}, "canaries");
-      canary_static_ = static_part(*ctx_, bank_, canaries_);
-      canary_cosines_.assign(static_cast<std::size_t>(canaries_.rows() * options_.capacity), 0);
-      canary_sums_.assign(static_cast<std::size_t>(canaries_.rows()), 0);
-      recount_canaries();
-      for (index_type q = 0; q < canaries_.rows(); ++q)
-        canaries_lost_at_start_ += canary_is_lost(q, canary_sums_[static_cast<std::size_t>(q)]) ? 1 : 0;
+    if (canaries.rows() > 0) {
+      check_features(canaries, {}, "canaries");
+      auto fixed = static_part(*ctx_, bank_, canaries);
+      canaries_ = canary_guard(cast<float>(canaries), std::move(fixed.a), std::move(fixed.b), options_.capacity,
+                               bank_.logit_scale, beta_log_odds());
     }
   }
 
@@ -186,7 +154,7 @@ class interneg_stream {
   index_type rollback(Predicate&& remove) {
     const std::scoped_lock lock(*mutex_);
     const auto gone = memory_.remove_if(std::forward<Predicate>(remove));
-    if (gone > 0) recount_canaries();
+    if (gone > 0) canaries_.recount(memory_);
     return gone;
   }
 
@@ -200,7 +168,7 @@ class interneg_stream {
     const std::scoped_lock lock(*mutex_);
     memory_ = std::move(memory);
     last_sequence_ = last_sequence;
-    recount_canaries();
+    canaries_.recount(memory_);
   }
   std::optional<std::uint64_t> last_sequence() const noexcept { return last_sequence_; }
 
@@ -337,12 +305,9 @@ class interneg_stream {
     }
   }
 
-  /// S <= beta, in log-odds.
-  bool active(double z) const {
-    if (options_.beta <= 0) return false;
-    if (options_.beta >= 1) return true;
-    return z <= std::log(options_.beta / (1 - options_.beta));
-  }
+  /// S <= beta is z <= log(beta / (1 - beta)), for all z where beta is 1 and for none where it is 0.
+  double beta_log_odds() const { return std::log(options_.beta) - std::log1p(-options_.beta); }
+  bool active(double z) const { return options_.beta > 0 && z <= beta_log_odds(); }
 
   struct inverted_image {
     std::vector<float> feature;
@@ -378,50 +343,13 @@ class interneg_stream {
           return admission::refused_duplicate;
     if (g.sightings > 1 && !seen_often_enough(v, who)) return admission::quarantined;
     const auto row = where.evicts.value_or(memory_.size());
-    std::vector<double> cosines, sums;  // of the canaries, were v to enter
-    for (index_type q = 0; q < canaries_.rows(); ++q) {
-      cosines.push_back(detail::wide_dot<real>(canaries_.row(q), v));
-      sums.push_back(canary_sum_with(q, row, cosines.back()));
-    }
-    if (g.canary_loss <= 1 && loses_canaries(sums)) return admission::refused_canary;
+    auto trial = canaries_.with(v, row, memory_.size());
+    if (g.canary_loss <= 1 && canaries_.loses(trial, g.canary_loss)) return admission::refused_canary;
     const std::scoped_lock lock(*mutex_);
     memory_.insert(v, entry);
     changed_row_ = row;
-    canary_sums_ = std::move(sums);
-    for (std::size_t q = 0; q < cosines.size(); ++q)
-      canary_cosines_[q * static_cast<std::size_t>(options_.capacity) + static_cast<std::size_t>(row)] =
-          static_cast<float>(cosines[q]);
+    canaries_.commit(std::move(trial), row);
     return admission::admitted;
-  }
-
-  // ------------------------------------------------------------------------------------------------ canaries
-  // Of every canary the log-sum-exp over the memory is kept, so that a trial costs one exponential; only a row that
-  // leaves makes a sum anew.
-  double canary_sum_with(index_type q, index_type row, double cosine) const {
-    if (row == memory_.size()) return detail::log_add(canary_sums_[std::size_t(q)], bank_.logit_scale * cosine);
-    const auto* kept = canary_cosines_.data() + q * options_.capacity;
-    std::vector<double> cosines(kept, kept + memory_.size());
-    cosines[static_cast<std::size_t>(row)] = cosine;
-    return detail::log_sum_exp(cosines, bank_.logit_scale);
-  }
-  bool canary_is_lost(index_type q, double sum) const {
-    const auto k = static_cast<std::size_t>(q);
-    return active(canary_static_.a[k] - detail::log_add(canary_static_.b[k], sum));
-  }
-  bool loses_canaries(const std::vector<double>& sums) const {
-    index_type lost = 0;
-    for (index_type q = 0; q < canaries_.rows(); ++q) lost += canary_is_lost(q, sums[std::size_t(q)]) ? 1 : 0;
-    return double(lost - canaries_lost_at_start_) > options_.guards.canary_loss * double(canaries_.rows());
-  }
-  void recount_canaries() {
-    for (index_type q = 0; q < canaries_.rows(); ++q) {
-      std::vector<double> cosines;
-      for (index_type r = 0; r < memory_.size(); ++r) {
-        cosines.push_back(detail::wide_dot<real>(canaries_.row(q), memory_.features().row(r)));
-        canary_cosines_[static_cast<std::size_t>(q * options_.capacity + r)] = static_cast<float>(cosines.back());
-      }
-      canary_sums_[static_cast<std::size_t>(q)] = detail::log_sum_exp(cosines, bank_.logit_scale);
-    }
   }
 
   // ---------------------------------------------------------------------------------------------- quarantine
@@ -454,12 +382,7 @@ class interneg_stream {
   index_type dropped_ = 0;
   std::deque<suspect> suspects_;
 
-  host_matrix<real> canaries_;
-  static_scores canary_static_;
-  std::vector<float> canary_cosines_;  // [Q, K]
-  std::vector<double> canary_sums_;    // [Q]
-  index_type canaries_lost_at_start_ = 0;
-
+  canary_guard canaries_;
   std::unique_ptr<std::mutex> mutex_ = std::make_unique<std::mutex>();
   mutable snapshot_type published_;
 };
