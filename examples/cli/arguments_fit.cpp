@@ -9,7 +9,8 @@ void add_fit(CLI::App& app, command& run) {
   sub.add_option(
          "--method", o->method,
          "mcm (Ming et al. 2022), msp (Hendrycks & Gimpel 2017), maxlogit (Hendrycks et al. 2022), energy (Liu et "
-         "al. 2020), maxcosine, neglabel (Jiang et al. 2024), interneg (Xu et al. 2026), coop (Zhou et al. 2022, "
+         "al. 2020), maxcosine, neglabel (Jiang et al. 2024), interneg (Xu et al. 2026), eoe (Cao et al. 2024, with "
+         "labels you supply), coop (Zhou et al. 2022, "
          "scored by MCM), negprompt (Li "
          "et al. 2024)")
       ->required();
@@ -28,8 +29,9 @@ void add_fit(CLI::App& app, command& run) {
                    "Text with {} for the name; several: their mean [\"a photo of a {}.\"]")
       ->take_all();
   zero->add_option("--text-features", o->text_features, "Text features of the names instead of a model");
-  zero->add_option("--negatives-file", o->negatives_file, "neglabel: negative words, one a line");
-  zero->add_option("--negative-features", o->negative_features, "neglabel: features of negative words");
+  zero->add_option("--negatives-file", o->negatives_file,
+                   "neglabel, eoe: negative words or imagined labels, one a line");
+  zero->add_option("--negative-features", o->negative_features, "neglabel, eoe: their features");
   zero->add_option("--mine", o->mine, "neglabel: selects its words from this list by percentile distance");
   zero->add_option("--negative-template", o->negative_templates, "Templates of the negative words [--template]")
       ->take_all();
@@ -82,7 +84,7 @@ void add_fit(CLI::App& app, command& run) {
   prompts->add_option("--prompts", o->prompts, "Learns nothing: binds saved prompts to --names");
   prompts->add_option("--prompts-out", o->prompts_out, "Also saves the prompts without class names");
   prompts->add_option("--negatives", o->negatives, "p, negative prompts a class [2]");
-  prompts->add_option("--beta", o->beta, "Weight of NPD, Eq. 5 [0.1]");
+  prompts->add_option("--beta", o->beta, "Weight of NPD, Eq. 5 [0.1]; eoe: of the imagined labels [0.25]");
   prompts->add_option("--gamma", o->gamma, "Weight of NND, Eq. 6 [0.05]");
   prompts->add_option("--nis", o->nis,
                       "NIS over: negatives (Eq. 4), all (released OE), multilabel (released MSP) [negatives]");

@@ -234,7 +234,8 @@ void zero_shot(stage& s, demo_result& r, const host_matrix<float>& calibration, 
   add("energy", "Energy", "log-sum-exp of the logits at the model's own scale", text_detector(s, "energy"));
 
   // NegLabel: the 15 % of the candidate words farthest from the names, in 100 groups in an order drawn from the seed.
-  const auto selected = select_by_percentile(s.word_features.view(), s.words, s.id_text.view(), {.fraction = 0.15});
+  const auto selected =
+      select_by_percentile(s.ctx, s.word_features.view(), s.words, s.id_text.view(), {.fraction = 0.15});
   constexpr index_type groups = 100;
   const auto used = static_cast<index_type>(selected.size()) / groups * groups;
   host_matrix<float> negatives(used, s.id_text.cols());

@@ -89,11 +89,11 @@ std::vector<std::string> usable_words(const fit_options& o, const std::string& f
 }
 
 template <Backend B>
-texts negative_texts(lazy_model<B>& model, const fit_options& o, const texts& classes) {
+texts negative_texts(B& ctx, lazy_model<B>& model, const fit_options& o, const texts& classes) {
   const int given = !o.negatives_file.empty() + !o.negative_features.empty() + !o.mine.empty();
   if (given != 1)
     fail(error_category::usage, "negood.cli.6", "fit",
-         given == 0 ? "neglabel has no negatives" : "negatives come from more than one place",
+         given == 0 ? o.method + " has no negatives" : "negatives come from more than one place",
          "give one of --negatives-file, --negative-features, --mine; mcm needs none");
   texts out;
   const auto patterns = o.negative_templates.empty() ? o.text.patterns() : o.negative_templates;
@@ -113,7 +113,7 @@ texts negative_texts(lazy_model<B>& model, const fit_options& o, const texts& cl
   if (o.mine.empty()) return out;
 
   const auto selected = select_by_percentile(
-      out.features, std::span<const std::string>(out.names), classes.features,
+      ctx, out.features.view(), std::span<const std::string>(out.names), classes.features.view(),
       {.count = o.mine_count, .fraction = o.mine_count > 0 ? 0 : o.mine_share, .percentile = o.percentile});
   if (selected.empty())
     fail(error_category::data, "negood.cli.11", o.mine, "no negative word is selected",
@@ -213,9 +213,10 @@ int fit_zero_shot(B& ctx, const fit_options& o) {
   ordered_json options{
       {"templates", o.text_features.empty() ? ordered_json(o.text.patterns()) : ordered_json(nullptr)}};
   texts negatives;
-  if (o.method == "neglabel") {
-    negatives = negative_texts(model, o, classes);
-    r.groups = o.groups;
+  if (o.method == "neglabel" || o.method == "eoe") {
+    negatives = negative_texts(ctx, model, o, classes);
+    r.groups = o.method == "eoe" ? 1 : o.groups;
+    if (o.method == "eoe") r.beta = o.beta.value_or(r.beta);
     r.negative = std::move(negatives.features);
     if (!negatives.names.empty()) options["negative_words"] = negatives.names;
     if (!o.mine.empty()) options["selection"] = {{"rule", "percentile"}, {"percentile", o.percentile}};

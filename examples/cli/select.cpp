@@ -17,7 +17,8 @@ struct choice {
 };
 
 /// NegLabel ranks every part of speech by itself, with its share of M by the number of its words.
-choice by_percentile(const select_options& o, const host_matrix<float>& candidates,
+template <Backend B>
+choice by_percentile(B& ctx, const select_options& o, const host_matrix<float>& candidates,
                      const std::vector<std::string>& words, const std::vector<std::string>& tags,
                      const host_matrix<float>& id_text) {
   const auto rule = choose<percentile_rule>(
@@ -40,7 +41,7 @@ choice by_percentile(const select_options& o, const host_matrix<float>& candidat
       std::ranges::copy(candidates.row(here[static_cast<std::size_t>(k)]), part.row(k).begin());
       part_words.push_back(words[static_cast<std::size_t>(here[static_cast<std::size_t>(k)])]);
     }
-    for (auto w : select_by_percentile(part, std::span<const std::string>(part_words), id_text,
+    for (auto w : select_by_percentile(ctx, part.view(), std::span<const std::string>(part_words), id_text.view(),
                                        {.count = quota, .percentile = o.percentile, .rule = rule})) {
       w.index = here[static_cast<std::size_t>(w.index)];
       out.words.push_back(w);
@@ -94,7 +95,7 @@ int select(B& ctx, const select_options& o) {
       choose<bool>("--quota", o.quota, {{"pos", true}, {"none", false}}) && std::ranges::count(tags, "") == 0;
   const auto quota_tags = by_tag ? tags : std::vector<std::string>();
   const auto chosen = choose<int>("--method", o.method, {{"neglabel", 0}, {"interneg", 1}}) == 0
-                          ? by_percentile(o, candidates, words, quota_tags, id_text)
+                          ? by_percentile(ctx, o, candidates, words, quota_tags, id_text)
                           : by_deviation(ctx, o, candidates, words, quota_tags, id_text);
   ordered_json out{{"method", o.method}, {"candidates", words.size()}, {"quota", by_tag ? "pos" : "none"}};
   out.update(chosen.report);

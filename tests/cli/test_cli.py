@@ -741,6 +741,16 @@ class Negatives(Case):
             keys = [w["key"] for w in s["selected"] if w["tag"] == tag]
             self.assertEqual(keys, sorted(keys))
 
+    def test_eoe_weighs_imagined_labels(self):
+        out = self.fit("eoe", "e.safetensors", "--negative-features", "words.npy", "--beta", "0.5")
+        self.assertEqual((out["negatives"], out["groups"]), (40, 1))
+        self.json_("score", "--detector", "e.safetensors", "--features", "images.npy", "--out", "s.npy")
+        dot = lambda a, b: sum(x * y for x, y in zip(a, b))
+        for h, got in zip(self.images, read_npy(self.path("s.npy"))[0]):
+            known = [math.exp(dot(h, t)) for t in self.texts]
+            imagined = [math.exp(dot(h, t)) for t in self.words]
+            self.assertAlmostEqual(got, (max(known) - 0.5 * max(imagined)) / (sum(known) + sum(imagined)), places=6)
+
     def test_what_is_missing_is_said(self):
         self.run_("select", "--method", "interneg", "--candidates", "words.npy", "--words", "words.txt", "--id-text",
                   "texts.npy", "--out", "s.json", code=2)

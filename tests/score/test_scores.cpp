@@ -7,6 +7,7 @@
 #include <negood/score/scores.hpp>
 
 #include <cmath>
+#include <numeric>
 
 using namespace negood;
 namespace {
@@ -116,4 +117,35 @@ TEST_CASE("prediction takes the first of equal positives and ignores negatives")
   const auto bank = make_prompt_bank(ctx, host_matrix<float>(3, 2, std::vector<float>{0, 1, 1, 0, 1, 0}),
                                      host_matrix<float>(1, 2, std::vector<float>{1, 0}), 1.0);
   CHECK(predict(ctx, host_matrix<float>(2, 2, std::vector<float>{1, 0, 0, 1}), bank) == std::vector<index_type>{1, 0});
+}
+
+TEST_CASE("EOE: the largest known probability less beta times the largest imagined one, over one softmax") {
+  const auto images = golden("images"), positive = golden("positive"), negative = golden("negative");
+  const auto by_hand = [&](index_type i, double beta, double tau) {
+    std::vector<double> e;
+    for (const auto* texts : {&positive, &negative})
+      for (index_type t = 0; t < texts->rows(); ++t) {
+        double z = 0;
+        for (index_type d = 0; d < images.cols(); ++d) z += images(i, d) * (*texts)(t, d);
+        e.push_back(std::exp(z / tau));
+      }
+    const auto split = e.begin() + positive.rows();
+    const double sum = std::accumulate(e.begin(), e.end(), 0.0);
+    return (*std::max_element(e.begin(), split) - beta * *std::max_element(split, e.end())) / sum;
+  };
+  reference::context<double> exact;
+  eigen::context<float> fast;
+  const auto check = [&](auto& ctx, const eoe& scorer, double tolerance) {
+    using real = real_t<std::remove_reference_t<decltype(ctx)>>;
+    const auto bank = golden_bank(ctx, 1);
+    const auto got = ctx.to_host(scorer(ctx, ctx.from_host(cast<real>(images).view()), bank));
+    for (index_type i = 0; i < got.rows(); ++i)
+      CHECK(double(got(i, 0)) == Approx(by_hand(i, scorer.beta, scorer.temperature)).margin(tolerance));
+  };
+  for (const eoe scorer : {eoe{}, eoe{0, 1}, eoe{0.5, 0.1}}) {
+    check(exact, scorer, 1e-12);
+    check(fast, scorer, 1e-6);
+  }
+  const auto grouped = golden_bank(exact, 2);
+  CHECK_THROWS_AS(eoe{}(exact, exact.from_host(images.view()), grouped), error);
 }

@@ -2,7 +2,10 @@
 #include "catch.hpp"
 #include "code_of.hpp"
 
+#include <negood/backend/eigen.hpp>
+#include <negood/backend/reference.hpp>
 #include <negood/select/percentile.hpp>
+#include <negood/train/random.hpp>
 
 #include <fstream>
 #include <numeric>
@@ -151,4 +154,42 @@ TEST_CASE("percentile selection refuses what does not fit", "[select][faults]") 
   candidates(2, 1) = 0;
   texts(1, 3) = std::numeric_limits<float>::infinity();
   CHECK(code_of([&] { select_by_percentile(candidates, words, texts, one); }) == "negood.select.4");
+}
+
+TEMPLATE_TEST_CASE("through a backend's products the selection is the same, keys bit by bit", "[select]",
+                   reference::context<double>, eigen::context<float>, eigen::context<double>) {
+  const auto unit = [](index_type rows, index_type cols, std::uint64_t index) {
+    host_matrix<float> m(rows, cols);
+    random_sequence draw(11, random_purpose::test, index);
+    for (index_type r = 0; r < rows; ++r) {
+      double n = 0;
+      for (float& v : m.row(r)) {
+        v = static_cast<float>(draw.next_normal());
+        n += double(v) * double(v);
+      }
+      for (float& v : m.row(r)) v = static_cast<float>(double(v) / std::sqrt(n));
+    }
+    return m;
+  };
+  auto words_in = unit(700, 33, 1);
+  auto texts = unit(61, 33, 2);
+  for (index_type r = 0; r < 700; r += 9) std::ranges::copy(words_in.row(3), words_in.row(r).begin());  // ties of words
+  for (index_type r = 10; r < 30; ++r) std::ranges::copy(texts.row(4), texts.row(r).begin());           // and of texts
+  std::vector<std::string> words;
+  for (index_type i = 0; i < 700; ++i) words.push_back("w" + std::to_string(i * 37 % 700));
+  const auto check = [&](TestType ctx) {
+    for (const auto rule : {percentile_rule::floor_index, percentile_rule::interpolated})
+      for (const double percentile : {0.0, 0.37, 0.95, 1.0})
+        for (const index_type count : {1, 77, 700}) {
+          const percentile_options o{.count = count, .percentile = percentile, .rule = rule};
+          const std::span<const std::string> w(words);
+          CHECK(select_by_percentile(ctx, words_in.view(), w, texts.view(), o) ==
+                select_by_percentile(words_in.view(), w, texts.view(), o));
+        }
+  };
+  check(TestType());
+  if constexpr (std::is_same_v<TestType, eigen::context<float>>) {
+    check(TestType({.precision = precision::bf16x3}));
+    check(TestType({.precision = precision::bf16}));
+  }
 }

@@ -107,6 +107,7 @@ detector<B> make_detector(B& ctx, const prompt_bank<B>& bank, std::vector<std::s
   detector_record r;
   r.method = std::string(method_name(scorer));
   r.temperature = temperature_of(scorer);
+  if constexpr (std::is_same_v<S, eoe>) r.beta = scorer.beta;
   r.labels = std::move(labels);
   r.positive = cast<float>(ctx.to_host(bank.positive));
   r.negative = cast<float>(ctx.to_host(bank.negative));

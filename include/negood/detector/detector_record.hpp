@@ -14,14 +14,15 @@ namespace negood {
 
 /// Fields of the format `negood.detector/1`; only `method`, `labels`, `positive` and `logit_scale` are required.
 struct detector_record {
-  std::string method;               ///< mcm, msp, maxlogit, maxcosine, energy, neglabel, interneg, negprompt or coop
+  std::string method;  ///< mcm, msp, maxlogit, maxcosine, energy, neglabel, interneg, eoe, negprompt or coop
   std::vector<std::string> labels;  ///< name of every row of `positive`
   host_matrix<float> positive;      ///< `[C, D]`, unit rows
   host_matrix<float> negative;      ///< `[M, D]`, unit rows; no rows where the method needs none
   double logit_scale = 0;           ///< exponentiated
   host_matrix<float> proxies{};     ///< `[C, D]`, mean image features of the classes (interneg, for its memory)
   index_type groups = 1;            ///< runs of the negatives (neglabel)
-  double temperature = 1;           ///< mcm, negprompt, coop
+  double temperature = 1;           ///< mcm, negprompt, coop, eoe
+  double beta = 0.25;               ///< eoe, weight of the imagined labels
   std::string options = "{}";       ///< how it was made, JSON
   std::optional<double> threshold{};
   std::string threshold_policy{};
@@ -47,8 +48,9 @@ inline any_scorer scorer_of(const detector_record& r) {
   if (r.method == "energy") return energy{};
   if (r.method == "negprompt") return mcm_with_negatives{r.temperature};
   if (r.method == "neglabel" || r.method == "interneg") return neg_label{};  // Eq. 11 with an empty memory
+  if (r.method == "eoe") return eoe{r.beta, r.temperature};
   fail(error_category::artifact, "negood.detector.1", "detector", "unknown method \"" + r.method + "\"",
-       "this version knows mcm, msp, maxlogit, maxcosine, energy, neglabel, interneg, negprompt and coop");
+       "this version knows mcm, msp, maxlogit, maxcosine, energy, neglabel, interneg, eoe, negprompt and coop");
 }
 
 inline std::string_view method_name(const max_cosine&) { return "maxcosine"; }
@@ -58,6 +60,7 @@ inline std::string_view method_name(const msp&) { return "msp"; }
 inline std::string_view method_name(const energy&) { return "energy"; }
 inline std::string_view method_name(const mcm_with_negatives&) { return "negprompt"; }
 inline std::string_view method_name(const neg_label&) { return "neglabel"; }
+inline std::string_view method_name(const eoe&) { return "eoe"; }
 
 /// The temperature a scorer divides cosines by; 1 for those that use the model's scale.
 template <class S>
@@ -73,7 +76,7 @@ inline bool needs_logit_scale(std::string_view method) {
   return method == "msp" || method == "maxlogit" || method == "energy" || method == "neglabel" || method == "interneg";
 }
 inline bool needs_negatives(std::string_view method) {
-  return method == "negprompt" || method == "neglabel" || method == "interneg";
+  return method == "negprompt" || method == "neglabel" || method == "interneg" || method == "eoe";
 }
 
 /// Refuses a record that cannot score: no class, widths that differ, a missing scale or negatives (F-06, F-08, F-09,
@@ -107,6 +110,8 @@ inline void check_record(const detector_record& r) {
         "give the exponentiated scale, 100 for released models");
   if (!(r.temperature > 0 && std::isfinite(r.temperature)))
     bad("negood.detector.9", "the temperature is " + std::to_string(r.temperature), "it must be positive");
+  if (!(r.beta >= 0 && std::isfinite(r.beta)))
+    bad("negood.detector.9", "beta is " + std::to_string(r.beta), "it must not be negative");
   if (r.groups < 1 || (r.negative.rows() > 0 && r.groups > r.negative.rows()))
     bad("negood.detector.10",
         std::to_string(r.groups) + " groups of " + std::to_string(r.negative.rows()) + " negatives",

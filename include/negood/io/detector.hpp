@@ -176,6 +176,7 @@ inline void save(const detector_record& r, const std::filesystem::path& path,
   auto options = parse_json(r.options.empty() ? "{}" : r.options, "options");
   if (!options.is_object()) options = json{{"note", options}};
   options["temperature"] = r.temperature;
+  if (r.method == "eoe") options["eoe_beta"] = r.beta;
   const bool prompts = r.ctx_positive.rows() > 0;
   const bool csc = prompts && options.value("scope", "") == "class_specific";
   const auto classes = static_cast<index_type>(r.labels.size());
@@ -258,6 +259,7 @@ inline detector_record parse_detector(const safetensors_file& file) {
   const json options = detail::metadata_options(file);
   r.options = dump_json(options);
   r.temperature = detail::option<double>(file, options, "temperature").value_or(1.0);
+  r.beta = detail::option<double>(file, options, "eoe_beta").value_or(0.25);
   r.suffix = detail::option<std::string>(file, options, "suffix").value_or("");
   r.positive = detail::unit_tensor(file, "positive");
   r.negative =

@@ -133,11 +133,32 @@ struct neg_label {
   }
 };
 
+/// EOE (Cao et al. 2024): the negatives are labels that a language model imagined for classes that are not there,
+///
+///     S = max_i p_i - beta max_k p_k,   p = softmax over classes i and imagined labels k of <h, t>/tau,   tau = 1
+///
+/// in [-beta, 1]. The softmax is over plain cosines, as in the authors' program.
+struct eoe {
+  double beta = 0.25;
+  double temperature = 1.0;
+  template <Backend B>
+  tensor_t<B> operator()(B& ctx, const tensor_t<B>& images, const prompt_bank<B>& bank) const {
+    if (bank.packed_groups.size() != 1)
+      fail(error_category::usage, "negood.score.1", "eoe",
+           "the bank has " + std::to_string(bank.packed_groups.size()) + " groups of imagined labels", "give one");
+    const auto known = logit_statistics(ctx, images, bank.packed_positive, 1 / temperature);
+    const auto imagined = logit_statistics(ctx, images, bank.packed_groups[0], 1 / temperature);
+    const auto everything = detail::log_add(ctx, known.logsumexp, imagined.logsumexp);
+    return ctx.map(element::add_scaled{-beta}, detail::largest_probability(ctx, known.maximum, everything),
+                   detail::largest_probability(ctx, imagined.maximum, everything));
+  }
+};
+
 /// S from the log-odds `neg_label` ranks with.
 inline double probability_of_log_odds(double m) { return element::sigmoid{}(m); }
 
 /// The scores a detector file can name.
-using any_scorer = std::variant<max_cosine, max_logit, mcm, msp, energy, mcm_with_negatives, neg_label>;
+using any_scorer = std::variant<max_cosine, max_logit, mcm, msp, energy, mcm_with_negatives, neg_label, eoe>;
 
 /// Index of the most similar positive of every image (the first of equals): the predicted class. Negatives never change
 /// it.

@@ -1,8 +1,6 @@
 /// \file deviation_degree.hpp  InterNeg's selection of negative words by inter-modal distance (Xu et al., Eqs. 7-10).
 #pragma once
 
-#include <negood/backend/concepts.hpp>
-#include <negood/backend/precision.hpp>
 #include <negood/select/percentile.hpp>
 
 #include <map>
@@ -212,16 +210,14 @@ struct select_by_deviation_t {
   class condition {
    public:
     condition(B& ctx, host_view<float> candidates, const inter_modal_distances& classes)
-        : ctx_(ctx), candidates_(candidates), classes_(classes), proxies_(ctx.freeze(upload(ctx, classes.proxies()))) {
+        : ctx_(ctx),
+          candidates_(candidates),
+          classes_(classes),
+          proxies_(ctx.freeze(detail::upload(ctx, classes.proxies()))) {
       host_matrix<real_t<B>> base(1, classes.classes());
       std::ranges::transform(classes.base(), base.row(0).begin(), [](double v) { return static_cast<real_t<B>>(v); });
       base_.emplace(ctx.from_host(base.view()));
-      // What a product of unit rows may be wrong by: D roundings of 2^-24; bfloat16 halves keep 16 bits, one keeps 8.
-      tolerance_ = double(classes.width()) * 0x1p-23;
-      if constexpr (requires { ctx.precision(); }) {
-        if (ctx.precision() == precision::bf16x3) tolerance_ += 0x1p-14;
-        if (ctx.precision() == precision::bf16) tolerance_ += 0x1p-6;
-      }
+      tolerance_ = detail::product_tolerance(ctx, classes.width());
     }
 
     /// For every row the class that refuses it, or -1.
@@ -250,11 +246,6 @@ struct select_by_deviation_t {
     }
 
    private:
-    static tensor_t<B> upload(B& ctx, host_view<float> m) {
-      host_matrix<real_t<B>> out(m.rows, m.cols);
-      std::copy(m.data, m.data + m.size(), out.data());
-      return ctx.from_host(out.view());
-    }
     B& ctx_;
     host_view<float> candidates_;
     const inter_modal_distances& classes_;

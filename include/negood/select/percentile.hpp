@@ -1,7 +1,8 @@
 /// \file percentile.hpp  NegLabel's selection of negative words: far from the ID texts in all but the nearest few.
 #pragma once
 
-#include <negood/backend/host_matrix.hpp>
+#include <negood/backend/concepts.hpp>
+#include <negood/backend/precision.hpp>
 #include <negood/metric/convention.hpp>
 
 #include <algorithm>
@@ -57,18 +58,22 @@ inline void similarities(std::span<const float> row, const std::vector<double>& 
   }
 }
 
+/// The percentile of N ascending numbers is the one at `low`, and `weight` of the way to the next.
+struct percentile_rank {
+  index_type low;
+  double weight;
+};
+inline percentile_rank rank_of(index_type n, double percentile, percentile_rule rule) {
+  if (rule == percentile_rule::floor_index) return {std::min(largest_count(n, percentile), n - 1), 0};
+  const double position = percentile * static_cast<double>(n - 1);
+  const auto low = static_cast<index_type>(std::floor(position));
+  return {low, position - static_cast<double>(low)};
+}
+
 /// Reorders `values`.
 inline double percentile_of(std::span<double> values, double percentile, percentile_rule rule) {
   const auto n = static_cast<index_type>(values.size());
-  index_type low = 0;
-  double weight = 0;
-  if (rule == percentile_rule::floor_index) {
-    low = std::min(largest_count(n, percentile), n - 1);
-  } else {
-    const double position = percentile * static_cast<double>(n - 1);
-    low = static_cast<index_type>(std::floor(position));
-    weight = position - static_cast<double>(low);
-  }
+  const auto [low, weight] = rank_of(n, percentile, rule);
   std::nth_element(values.begin(), values.begin() + low, values.end());
   const double value = values[static_cast<std::size_t>(low)];
   if (weight == 0) return value;
@@ -83,20 +88,8 @@ inline void require_numbers(host_view<float> m, std::string_view name) {
            std::string(name) + " holds NaN or Inf in row " + std::to_string(i / m.cols), "remove such rows");
 }
 
-}  // namespace detail
-
-/// Selects the candidates farthest from the ID texts by percentile distance (NegLabel's mining; KR-NFT's index rule).
-///
-///   key(w) = percentile_p { <e_w, e_n> : n = 1..N },   ascending keys, ties by word (bytewise), then by row.
-///
-/// `candidates` [M, D] and `id_text` [N, D] hold unit rows, `words` the M words of the rows; the result holds the first
-/// `count` (or floor(fraction M)) in ascending order of the key. The matrix [M, N] is never formed: memory is 8 D N
-/// bytes for the texts and 8 N for one row. Sums in double, in a fixed order. Throws negood.select.1 on shapes that do
-/// not fit, .2 without candidates or ID texts, .3 on options out of range, .4 on NaN or Inf. Released code takes the
-/// quantile in half precision on unsorted word sets, so its last places change from run to run. It ranks adjectives and
-/// nouns separately: call once for each.
-inline std::vector<selected_word> select_by_percentile(host_view<float> candidates, std::span<const std::string> words,
-                                                       host_view<float> id_text, const percentile_options& options) {
+inline void check_percentile_selection(host_view<float> candidates, std::span<const std::string> words,
+                                       host_view<float> id_text, const percentile_options& options) {
   constexpr std::string_view where = "select_by_percentile";
   if (candidates.cols != id_text.cols)
     fail(error_category::data, "negood.select.1", where,
@@ -117,9 +110,83 @@ inline std::vector<selected_word> select_by_percentile(host_view<float> candidat
   if (!(options.percentile >= 0 && options.percentile <= 1))
     fail(error_category::usage, "negood.select.3", where, "the percentile is not in [0, 1]",
          "0.95 is the published one");
-  detail::require_numbers(candidates, "candidates");
-  detail::require_numbers(id_text, "id_text");
+  require_numbers(candidates, "candidates");
+  require_numbers(id_text, "id_text");
+}
 
+/// The wanted words of smallest key, in order.
+inline std::vector<selected_word> smallest_keys(std::vector<selected_word> all, std::span<const std::string> words,
+                                                const percentile_options& options) {
+  const bool by_fraction = options.count == 0;
+  const index_type wanted = by_fraction ? largest_count(static_cast<index_type>(all.size()), options.fraction)
+                                        : std::min(options.count, static_cast<index_type>(all.size()));
+  const auto before = [&](const selected_word& a, const selected_word& b) {
+    if (a.key != b.key) return a.key < b.key;
+    const int order = words[static_cast<std::size_t>(a.index)].compare(words[static_cast<std::size_t>(b.index)]);
+    return order != 0 ? order < 0 : a.index < b.index;
+  };
+  std::partial_sort(all.begin(), all.begin() + wanted, all.end(), before);
+  all.resize(static_cast<std::size_t>(wanted));
+  return all;
+}
+
+/// What products of unit rows on a backend may be wrong by: D roundings of 2^-24, and what bfloat16 leaves out.
+template <Backend B>
+double product_tolerance(B& ctx, index_type width) {
+  double out = static_cast<double>(width) * 0x1p-23;
+  if constexpr (requires { ctx.precision(); }) {
+    if (ctx.precision() == precision::bf16x3) out += 0x1p-14;
+    if (ctx.precision() == precision::bf16) out += 0x1p-6;
+  }
+  return out;
+}
+
+template <Backend B>
+tensor_t<B> upload(B& ctx, host_view<float> m) {
+  host_matrix<real_t<B>> out(m.rows, m.cols);
+  std::copy(m.data, m.data + m.size(), out.data());
+  return ctx.from_host(out.view());
+}
+
+/// The number at `rank` of a row's exact similarities, which `near` holds up to `tolerance`. What is surely below the
+/// number at that rank is counted, what is surely above is ignored, and the few between are summed in double.
+template <class Real>
+double exact_rank(std::span<const float> row, host_view<float> id_text, std::span<const Real> near,
+                  std::vector<Real>& scratch, index_type rank, double tolerance) {
+  scratch.assign(near.begin(), near.end());
+  std::nth_element(scratch.begin(), scratch.begin() + rank, scratch.end());
+  const double middle = static_cast<double>(scratch[static_cast<std::size_t>(rank)]);
+  std::vector<double> between;
+  for (std::size_t k = 0; k < near.size(); ++k) {
+    const double off = static_cast<double>(near[k]) - middle;
+    if (off < -2 * tolerance) {
+      --rank;
+    } else if (off <= 2 * tolerance) {
+      const auto text = id_text.row(static_cast<index_type>(k));
+      double sum = 0;
+      for (std::size_t d = 0; d < row.size(); ++d) sum += static_cast<double>(row[d]) * static_cast<double>(text[d]);
+      between.push_back(sum);
+    }
+  }
+  std::nth_element(between.begin(), between.begin() + rank, between.end());
+  return between[static_cast<std::size_t>(rank)];
+}
+
+}  // namespace detail
+
+/// Selects the candidates farthest from the ID texts by percentile distance (NegLabel's mining; KR-NFT's index rule).
+///
+///   key(w) = percentile_p { <e_w, e_n> : n = 1..N },   ascending keys, ties by word (bytewise), then by row.
+///
+/// `candidates` [M, D] and `id_text` [N, D] hold unit rows, `words` the M words of the rows; the result holds the first
+/// `count` (or floor(fraction M)) in ascending order of the key. The matrix [M, N] is never formed: memory is 8 D N
+/// bytes for the texts and 8 N for one row. Sums in double, in a fixed order. Throws negood.select.1 on shapes that do
+/// not fit, .2 without candidates or ID texts, .3 on options out of range, .4 on NaN or Inf. Released code takes the
+/// quantile in half precision on unsorted word sets, so its last places change from run to run. It ranks adjectives and
+/// nouns separately: call once for each.
+inline std::vector<selected_word> select_by_percentile(host_view<float> candidates, std::span<const std::string> words,
+                                                       host_view<float> id_text, const percentile_options& options) {
+  detail::check_percentile_selection(candidates, words, id_text, options);
   const auto n = static_cast<std::size_t>(id_text.rows), width = static_cast<std::size_t>(id_text.cols);
   std::vector<double> id_transposed(n * width), row(n);
   for (std::size_t k = 0; k < n; ++k)
@@ -130,16 +197,35 @@ inline std::vector<selected_word> select_by_percentile(host_view<float> candidat
     detail::similarities(candidates.row(i), id_transposed, row);
     all[static_cast<std::size_t>(i)] = {i, detail::percentile_of(row, options.percentile, options.rule)};
   }
-  const index_type wanted =
-      by_fraction ? detail::largest_count(candidates.rows, options.fraction) : std::min(options.count, candidates.rows);
-  const auto before = [&](const selected_word& a, const selected_word& b) {
-    if (a.key != b.key) return a.key < b.key;
-    const int order = words[static_cast<std::size_t>(a.index)].compare(words[static_cast<std::size_t>(b.index)]);
-    return order != 0 ? order < 0 : a.index < b.index;
-  };
-  std::partial_sort(all.begin(), all.begin() + wanted, all.end(), before);
-  all.resize(static_cast<std::size_t>(wanted));
-  return all;
+  return detail::smallest_keys(std::move(all), words, options);
+}
+
+/// The same result, bit by bit, through products on a backend: float or bfloat16 similarities find which few of a
+/// word's N decide its percentile, and only those are summed in double. Memory: a block of 256 words at a time.
+template <Backend B>
+std::vector<selected_word> select_by_percentile(B& ctx, host_view<float> candidates, std::span<const std::string> words,
+                                                host_view<float> id_text, const percentile_options& options) {
+  detail::check_percentile_selection(candidates, words, id_text, options);
+  const auto texts = ctx.freeze(detail::upload(ctx, id_text));
+  const double tolerance = detail::product_tolerance(ctx, id_text.cols);
+  const auto [low, weight] = detail::rank_of(id_text.rows, options.percentile, options.rule);
+  std::vector<selected_word> all(static_cast<std::size_t>(candidates.rows));
+  constexpr index_type block = 256;
+  ctx.for_each_task((candidates.rows + block - 1) / block, [&, low = low, weight = weight](auto& worker, index_type t) {
+    const index_type first = t * block, count = std::min(block, candidates.rows - first);
+    const auto near =
+        worker.to_host(worker.matmul_nt(detail::upload(worker, candidates.slice_rows(first, count)), texts));
+    std::vector<real_t<B>> scratch;
+    for (index_type k = 0; k < count; ++k) {
+      const auto row = candidates.row(first + k);
+      const std::span<const real_t<B>> similarities = near.row(k);
+      double key = detail::exact_rank(row, id_text, similarities, scratch, low, tolerance);
+      if (weight != 0)
+        key += weight * (detail::exact_rank(row, id_text, similarities, scratch, low + 1, tolerance) - key);
+      all[static_cast<std::size_t>(first + k)] = {first + k, key};
+    }
+  });
+  return detail::smallest_keys(std::move(all), words, options);
 }
 
 }  // namespace negood

@@ -114,7 +114,7 @@ class interneg_stream {
   std::vector<stream_answer> observe(host_matrix<real> images, std::span<const observation> who) {
     check_same_width(images.cols(), "image features", classes_.width(), "the detector");
     check_features(images, {}, "image features");
-    check_order(images.rows(), who);
+    check_order(images.rows(), who, last_sequence_);
     std::vector<stream_answer> out;
     constexpr index_type block = 256;
     for (index_type first = 0; first < images.rows(); first += block)
@@ -222,20 +222,6 @@ class interneg_stream {
     out.label_index = s.label[static_cast<std::size_t>(i)];
     out.memory_version = version;
     return out;
-  }
-
-  void check_order(index_type rows, std::span<const observation> who) const {
-    if (static_cast<index_type>(who.size()) != rows)
-      fail(error_category::usage, "negood.stream.3", "observe",
-           std::to_string(who.size()) + " observations for " + std::to_string(rows) + " images", "one each");
-    auto last = last_sequence_;
-    for (const auto& w : who) {
-      if (last && w.sequence <= *last)
-        fail(error_category::data, "negood.stream.3", "observe",
-             "sequence number " + std::to_string(w.sequence) + " follows " + std::to_string(*last),
-             "numbers must grow; the same image is not observed twice");
-      last = w.sequence;
-    }
   }
 
   static std::vector<float> to_float(std::span<const real> row) { return {row.begin(), row.end()}; }

@@ -4,6 +4,8 @@
 #include <negood/backend/concepts.hpp>
 
 #include <cstdint>
+#include <optional>
+#include <string>
 #include <string_view>
 
 namespace negood {
@@ -43,6 +45,21 @@ struct stream_answer {
   double inversion_cosine = 0;       ///< <t, h> of the inverted feature, where there is one
   std::uint64_t memory_version = 0;  ///< of the memory the score was made with
 };
+
+/// Refuses observations that are not one for every image, or whose numbers do not grow from `last` on.
+/// \throws error negood.stream.3
+inline void check_order(index_type images, std::span<const observation> who, std::optional<std::uint64_t> last) {
+  if (static_cast<index_type>(who.size()) != images)
+    fail(error_category::usage, "negood.stream.3", "observe",
+         std::to_string(who.size()) + " observations for " + std::to_string(images) + " images", "one each");
+  for (const auto& w : who) {
+    if (last && w.sequence <= *last)
+      fail(error_category::data, "negood.stream.3", "observe",
+           "sequence number " + std::to_string(w.sequence) + " follows " + std::to_string(*last),
+           "numbers must grow; the same image is not observed twice");
+    last = w.sequence;
+  }
+}
 
 /// Scores images in the order of their sequence numbers and may learn from them. Labels never go in.
 template <class S, class Features>
