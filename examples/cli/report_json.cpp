@@ -128,6 +128,23 @@ ordered_json similarities_json(const demo_result& r) {
   return out;
 }
 
+/// The curves of the report's section on InterNeg at test time.
+ordered_json streams_json(const demo_result& r) {
+  auto out = ordered_json::array();
+  for (const auto& s : r.streams)
+    out.push_back({{"set", s.set},
+                   {"images", s.images},
+                   {"inverted", s.considered},
+                   {"admitted", s.admitted},
+                   {"refused_near_id", s.refused_near_id},
+                   {"seen", s.at},
+                   {"memory", s.memory},
+                   {"acceptance", s.acceptance},
+                   {"auroc_so_far", s.running},
+                   {"auroc_since_last", s.window}});
+  return out;
+}
+
 }  // namespace
 
 std::string results_json(const demo_result& r) {
@@ -151,6 +168,7 @@ std::string results_json(const demo_result& r) {
     out["methods"].push_back(std::move(one));
   }
   out["similarities"] = similarities_json(r);
+  out["streams"] = streams_json(r);
   out["examples_method"] = r.examples_method;
   out["examples"] = ordered_json::array();
   for (const auto& e : r.examples)
