@@ -89,7 +89,7 @@ class modality_inverter {
   }
 
  private:
-  static constexpr index_type images_of_task = 64;
+  static constexpr index_type images_of_task = 32;  // 64 rows of a product with one pseudo-word
 
   struct prepared_template {
     clip::prefix_state<B> prefix;   // start token and the words before {}
