@@ -72,7 +72,7 @@ void add_score(CLI::App& app, command& run) {
   sub.add_option("--shard", o->shard, "i/n: only the i-th of n runs of rows, 1 <= i <= n");
   add_rows(sub, o->rows);
   sub.add_flag("--force-encoder", o->force_encoder, "Go on with features of another encoder; recorded in the result");
-  auto* const stream = sub.add_option_group("Adaptive scoring of an interneg detector (Xu et al. 2026, Alg. 1)");
+  auto* const stream = sub.add_option_group("Adaptive scoring of an interneg detector (Xu et al., Alg. 1)");
   stream->add_flag("--stream", o->streaming,
                    "Learn from images that look unknown, in the order given; needs --model for its text tower");
   stream->add_option("--beta", o->stream.beta, "Images with S <= beta are learned from [the detector's, else 0.35]");
@@ -99,7 +99,7 @@ void add_score(CLI::App& app, command& run) {
 void add_select(CLI::App& app, command& run) {
   auto& sub = *app.add_subcommand("select", "Choose negative words by their features");
   auto o = on_parse<select_options>(sub, run, run_select);
-  sub.add_option("--method", o->method, "neglabel (Jiang et al. 2024), interneg (Xu et al. 2026)")->required();
+  sub.add_option("--method", o->method, "neglabel (Jiang et al. 2024), interneg (Xu et al.)")->required();
   sub.add_option("--candidates", o->candidates, "Features of the words, [M, D]")->required();
   sub.add_option("--words", o->words, "The words, one a line; a part of speech may follow after a tab")->required();
   sub.add_option("--tags", o->tags, "Parts of speech, one a line");

@@ -92,6 +92,8 @@ demo::demo_result made_up() {
   }
   r.map.push_back({-0.1, 0.3, "positive text", hostile});
   r.map.push_back({-0.1, 0.3, "negative text", "not shirt"});
+  r.streams.push_back(
+      {r.sets[1].name, 100, 40, 10, 30, {50, 100}, {4, 10}, {0.2, 0.25}, {std::nan(""), 0.75}, {0.5, 0.9}});
   r.examples_method = "NegPrompt";
   r.mined_words = {"oak", hostile};
   return r;
@@ -128,6 +130,22 @@ bool mentions(const std::vector<std::string>& findings, const std::string& text)
 }
 
 }  // namespace
+
+TEST_CASE("the report and results.json show how InterNeg's memory fared; what could not be measured is null") {
+  auto r = made_up();
+  const auto j = nlohmann::json::parse(demo::results_json(r));
+  REQUIRE(j["streams"].size() == 1);
+  CHECK(j["streams"][0]["admitted"] == 10);
+  CHECK(j["streams"][0]["memory"][1] == 10.0);
+  CHECK(j["streams"][0]["auroc_so_far"][0].is_null());
+  CHECK(j["streams"][0]["auroc_so_far"][1] == 0.75);
+  auto page = demo::report_html(r);
+  CHECK(page.find("InterNeg at test time") != std::string::npos);
+  CHECK(page.find("100 images, 40 inverted, 10 entered") != std::string::npos);
+  CHECK(unbalanced(page) == "");
+  r.streams.clear();
+  CHECK(demo::report_html(r).find("InterNeg at test time") == std::string::npos);
+}
 
 TEST_CASE("demo report: the area under the drawn ROC curve is the AUROC, ties and all", "[cli]") {
   for (std::uint64_t seed = 1; seed <= 20; ++seed) {

@@ -133,10 +133,10 @@ struct deviation_selection {
 ///
 /// candidates `[M, D]` and words as in `select_by_percentile`, unit rows. The words x classes matrix is never formed:
 /// products run in blocks on the backend, and what is near the boundary of the condition is decided in double, so that
-/// the result is the same on every backend but bf16's. Cost without tags: one product of width D a word and about
-/// M x C more; with tags the whole corpus is tested.
-/// \throws error negood.select.1 to .4 as `select_by_percentile`, .6 where no word is a candidate, naming the classes
-/// that refused most
+/// the words and their order are the same on every backend (which of two nearly equal vetoes is counted may not be).
+/// Cost without tags: one product of width D a word and about M x C more; with tags the whole corpus is tested. \throws
+/// error negood.select.1 to .4 as `select_by_percentile`, .6 where no word is a candidate, naming the classes that
+/// refused most
 struct select_by_deviation_t {
   template <Backend B>
   deviation_selection operator()(B& ctx, host_view<float> candidates, std::span<const std::string> words,
