@@ -27,6 +27,28 @@ inline index_type common_prefix(std::span<const std::vector<index_type>> sequenc
   return common;
 }
 
+/// Refuses an empty sequence and ids outside the vocabulary.
+inline void check_tokens(std::span<const std::vector<index_type>> sequences, index_type vocabulary) {
+  for (const auto& s : sequences) {
+    if (s.empty()) fail(error_category::data, "negood.model.14", "encode_tokens", "a sequence has no tokens");
+    for (const index_type id : s)
+      if (id < 0 || id >= vocabulary)
+        fail(error_category::data, "negood.model.14", "encode_tokens",
+             "token " + std::to_string(id) + " is not below the vocabulary's " + std::to_string(vocabulary),
+             "is this the tokenizer of this model?");
+  }
+}
+
+/// Keys and values of the tokens with which sequences begin.
+template <Backend B>
+prefix_state<B> prefix_of_tokens(B& ctx, const text_tower<B>& tower, std::span<const index_type> ids) {
+  auto nothing = empty_prefix(ctx, tower);
+  if (ids.empty()) return nothing;
+  const auto layout = ragged_rows::equal(1, static_cast<index_type>(ids.size()));
+  auto x0 = add_positions(ctx, tower, ctx.gather_rows(tower.token_embedding, ids), layout, 0);
+  return prefix_of(ctx, nothing, run_prefix(ctx, tower, nothing, std::move(x0), layout), 0);
+}
+
 }  // namespace detail
 
 /// The token ids of texts, start and end included. \throws error of the tokenizer, naming the text
@@ -56,24 +78,9 @@ host_matrix<real_t<B>> encode_tokens_raw(B& ctx, const text_tower<B>& tower,
   const auto count = static_cast<index_type>(sequences.size());
   host_matrix<real_t<B>> out(count, tower.config.embedding);
   if (count == 0) return out;
-  for (const auto& s : sequences) {
-    if (s.empty()) fail(error_category::data, "negood.model.14", "encode_tokens", "a sequence has no tokens");
-    for (const index_type id : s)
-      if (id < 0 || id >= tower.config.vocabulary)
-        fail(
-            error_category::data, "negood.model.14", "encode_tokens",
-            "token " + std::to_string(id) + " is not below the vocabulary's " + std::to_string(tower.config.vocabulary),
-            "is this the tokenizer of this model?");
-  }
-
+  detail::check_tokens(sequences, tower.config.vocabulary);
   const index_type common = detail::common_prefix(sequences);
-  auto prefix = empty_prefix(ctx, tower);
-  if (common > 0) {
-    const auto layout = ragged_rows::equal(1, common);
-    const std::span<const index_type> ids(sequences[0].data(), static_cast<std::size_t>(common));
-    auto x0 = add_positions(ctx, tower, ctx.gather_rows(tower.token_embedding, ids), layout, 0);
-    prefix = prefix_of(ctx, prefix, run_prefix(ctx, tower, prefix, std::move(x0), layout), 0);
-  }
+  const auto prefix = detail::prefix_of_tokens(ctx, tower, std::span(sequences[0]).first(std::size_t(common)));
 
   std::vector<index_type> first{0};  // of each chunk
   index_type rows = 0;

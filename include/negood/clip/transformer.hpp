@@ -75,19 +75,25 @@ layer_entry<B> enter_unasked(B& ctx, const transformer_layer<B>& w, tensor_t<B> 
   return {std::move(x), ctx.zeros(0, 0), std::move(kv)};
 }
 
+/// What follows attention: rows x that asked and their answers o, both `[Q, d]` -> y `[Q, d]`; fills `keep` if given.
+template <Backend B>
+tensor_t<B> after_attention(B& ctx, const transformer_layer<B>& w, activation_kind act, const tensor_t<B>& asking,
+                            const tensor_t<B>& o, layer_middle<B>* keep = nullptr) {
+  auto x = ctx.map(element::add{}, asking, linear(ctx, w.attention_out, o));
+  auto f = linear(ctx, w.mlp_in, layer_norm(ctx, w.ln_2, x));
+  auto y = ctx.map(element::add{}, x, linear(ctx, w.mlp_out, activation(ctx, act, f)));
+  if (keep) *keep = {std::move(x), std::move(f)};
+  return y;
+}
+
 /// Attention and the feed-forward block. Returns y `[Q, d]`; fills `keep` if given.
 template <Backend B>
 tensor_t<B> leave(B& ctx, const transformer_layer<B>& w, const attention_layout& layout, activation_kind act,
                   const layer_entry<B>& entry, const tensor_t<B>& prefix_kv, layer_middle<B>* keep = nullptr) {
   const auto o = attention(ctx, layout, entry.q, entry.kv, prefix_kv);
   const auto asking = asking_rows<B>(layout);
-  const auto attended = linear(ctx, w.attention_out, o);
-  auto x = asking ? ctx.map(element::add{}, ctx.gather_rows(entry.x, *asking), attended)
-                  : ctx.map(element::add{}, entry.x, attended);
-  auto f = linear(ctx, w.mlp_in, layer_norm(ctx, w.ln_2, x));
-  auto y = ctx.map(element::add{}, x, linear(ctx, w.mlp_out, activation(ctx, act, f)));
-  if (keep) *keep = {std::move(x), std::move(f)};
-  return y;
+  if (asking) return after_attention(ctx, w, act, ctx.gather_rows(entry.x, *asking), o, keep);
+  return after_attention(ctx, w, act, entry.x, o, keep);
 }
 
 /// Gradients at the cut: of queries, keys and values, and of x along the residual path.
