@@ -198,12 +198,7 @@ TEMPLATE_TEST_CASE("batches, threads and saved memories leave the bytes as they 
   auto b = first.stream(first.options());
   auto got = scores_of(b.observe(first.rows(0, 23), std::span(first.who).first(23)));
   auto c = first.stream(first.options());
-  c.restore(negative_memory::restore(7,
-                                     host_matrix<float>(b.memory().size(), width,
-                                                        {b.memory().features().data,
-                                                         b.memory().features().data + b.memory().size() * width}),
-                                     b.memory().entries(), b.memory().version()),
-            *b.last_sequence());
+  c.restore(b.state());
   const auto rest = scores_of(c.observe(first.rows(23, 37), std::span(first.who).subspan(23)));
   got.insert(got.end(), rest.begin(), rest.end());
   CHECK(got == wanted);
@@ -288,7 +283,7 @@ TEST_CASE("readers keep the memory they hold while the writer goes on", "[intern
   auto o = s.options();
   o.mode = admission_mode::frozen;
   auto again = s.stream(o);
-  again.restore(copy, 1);
+  again.restore({copy, 1});
   CHECK(scores_of(again.observe(s.rows(0, 5), std::span(s.who).first(5))) ==
         scores_of(interneg_stream<eigen::context<float>>::score(s.ctx, s.bank(), copy, s.rows(0, 5))));
 }
@@ -331,8 +326,72 @@ TEST_CASE("F-38 duplicates, greedy sources and single sightings are held back", 
   CHECK(c.consider(v(0), {4, 3}) == admission::admitted);
 
   o = s.options();
+  o.guards.cluster_cap = 1;
+  o.guards.cluster_cosine = 0.5;
+  auto d = s.stream(o);
+  CHECK(d.consider(v(0), {1, 1}) == admission::admitted);
+  CHECK(d.consider(v(4), {2, 2}) == admission::refused_cluster);
+
+  o = s.options();  // capacity 7: two of a window of ten images may enter
+  o.guards.window = 10;
+  o.guards.window_share = 0.3;
+  auto e = s.stream(o);
+  CHECK(e.consider(v(0), {1, 1}) == admission::admitted);
+  CHECK(e.consider(v(1), {2, 1}) == admission::admitted);
+  CHECK(e.consider(v(2), {9, 1}) == admission::refused_window);
+  CHECK(e.consider(v(2), {10, 1}) == admission::admitted);
+  auto f = s.stream(o);  // the count goes on after a restart
+  f.consider(v(0), {1, 1});
+  f.consider(v(1), {2, 1});
+  auto g = s.stream(o);
+  g.restore(f.state());
+  CHECK(g.consider(v(2), {9, 1}) == admission::refused_window);
+
+  o = s.options();
   o.guards.min_margin = 10;
   CHECK(s.stream(o).consider(v(0), {1, 1}) == admission::refused_near_id);
+}
+
+TEST_CASE("F-39 a memory that turns too many decisions stops learning", "[interneg]") {
+  setup<reference_double> s;
+  auto o = s.options();
+  const auto free_run = [&] {
+    auto stream = s.stream(o);
+    stream.observe(s.images, s.who);
+    return stream;
+  };
+  const auto open = free_run();
+  CHECK_FALSE(open.drifted());
+  REQUIRE(open.memory().version() > 2);
+
+  // The decision is set where some images lie just above it without memory: what the memory takes counts as turned.
+  const auto fixed = interneg_stream<reference_double>::score(s.ctx, s.bank(), negative_memory(7, width), s.images);
+  std::vector<double> z;
+  for (const auto& a : fixed) z.push_back(a.log_odds);
+  std::ranges::sort(z);
+  o.guards.window = 1000;
+  o.guards.drift_limit = 0.001;
+  o.guards.drift_log_odds = z[z.size() / 2] - 1e-9;
+  auto watched = s.stream(o);
+  index_type turned = 0;
+  std::uint64_t version_at_alarm = 0;
+  for (index_type i = 0; i < s.images.rows(); ++i) {
+    const auto a = watched.observe(s.rows(i, 1), std::span(s.who).subspan(static_cast<std::size_t>(i), 1))[0];
+    turned +=
+        fixed[static_cast<std::size_t>(i)].log_odds > o.guards.drift_log_odds && a.log_odds <= o.guards.drift_log_odds
+            ? 1
+            : 0;
+    CHECK(watched.drifted() == (turned > 1));  // 0.001 x 1000
+    if (watched.drifted() && version_at_alarm == 0) version_at_alarm = watched.memory().version();
+  }
+  REQUIRE(watched.drifted());
+  CHECK(watched.memory().version() == version_at_alarm);
+  CHECK(watched.memory().version() < open.memory().version());
+  auto again = s.stream(o);  // the alarm is part of what is saved
+  again.restore(watched.state());
+  CHECK(again.drifted());
+  again.resume();
+  CHECK_FALSE(again.drifted());
 }
 
 TEST_CASE("canaries: a copy of a known image is refused, a flood of noise stays within the bound", "[interneg]") {

@@ -30,8 +30,8 @@ class detector {
   detector(B& ctx, detector_record record) : ctx_(&ctx), record_(std::move(record)), score_(scorer_of(record_)) {
     check_record(record_);
     const auto device = [&](const host_matrix<float>& m) { return ctx.from_host(cast<real>(m).view()); };
-    bank_.emplace(
-        make_prompt_bank(ctx, device(record_.positive), device(record_.negative), record_.logit_scale, record_.groups));
+    bank_.emplace(make_prompt_bank(ctx, device(record_.positive), device(negatives_with_memory(record_)),
+                                   record_.logit_scale, record_.groups));
   }
 
   const detector_record& record() const noexcept { return record_; }

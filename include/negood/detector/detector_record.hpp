@@ -2,6 +2,7 @@
 #pragma once
 
 #include <negood/score/scores.hpp>
+#include <negood/stream/memory_guards.hpp>
 
 #include <cmath>
 #include <cstdint>
@@ -15,15 +16,16 @@ namespace negood {
 /// Fields of the format `negood.detector/1`; only `method`, `labels`, `positive` and `logit_scale` are required.
 struct detector_record {
   std::string method;  ///< mcm, msp, maxlogit, maxcosine, energy, neglabel, interneg, eoe, negprompt or coop
-  std::vector<std::string> labels;  ///< name of every row of `positive`
-  host_matrix<float> positive;      ///< `[C, D]`, unit rows
-  host_matrix<float> negative;      ///< `[M, D]`, unit rows; no rows where the method needs none
-  double logit_scale = 0;           ///< exponentiated
-  host_matrix<float> proxies{};     ///< `[C, D]`, mean image features of the classes (interneg, for its memory)
-  index_type groups = 1;            ///< runs of the negatives (neglabel)
-  double temperature = 1;           ///< mcm, negprompt, coop, eoe
-  double beta = 0.25;               ///< eoe, weight of the imagined labels
-  std::string options = "{}";       ///< how it was made, JSON
+  std::vector<std::string> labels;          ///< name of every row of `positive`
+  host_matrix<float> positive;              ///< `[C, D]`, unit rows
+  host_matrix<float> negative;              ///< `[M, D]`, unit rows; no rows where the method needs none
+  double logit_scale = 0;                   ///< exponentiated
+  host_matrix<float> proxies{};             ///< `[C, D]`, mean image features of the classes (interneg, for its memory)
+  std::optional<interneg_state> learned{};  ///< interneg: what a stream has learned; its memory holds more negatives
+  index_type groups = 1;                    ///< runs of the negatives (neglabel)
+  double temperature = 1;                   ///< mcm, negprompt, coop, eoe
+  double beta = 0.25;                       ///< eoe, weight of the imagined labels
+  std::string options = "{}";               ///< how it was made, JSON
   std::optional<double> threshold{};
   std::string threshold_policy{};
   std::string encoder_fingerprint{};
@@ -79,6 +81,15 @@ inline bool needs_negatives(std::string_view method) {
   return method == "negprompt" || method == "neglabel" || method == "interneg" || method == "eoe";
 }
 
+/// Negatives to score with, `[M + k, D]`: those of the record, then those of its memory.
+inline host_matrix<float> negatives_with_memory(const detector_record& r) {
+  if (!r.learned || r.learned->memory.size() == 0) return r.negative;
+  auto values = r.negative.values();
+  const auto learned = r.learned->memory.features();
+  values.insert(values.end(), learned.data, learned.data + learned.size());
+  return host_matrix<float>(r.negative.rows() + learned.rows, learned.cols, std::move(values));
+}
+
 /// Refuses a record that cannot score: no class, widths that differ, a missing scale or negatives (F-06, F-08, F-09,
 /// F-20).
 inline void check_record(const detector_record& r) {
@@ -101,6 +112,11 @@ inline void check_record(const detector_record& r) {
         "positive is " + shape_string(r.positive.rows(), r.positive.cols()) + ", proxies is " +
             shape_string(r.proxies.rows(), r.proxies.cols()),
         "one proxy a class, of the same width");
+  if (r.learned && r.learned->memory.width() != r.positive.cols())
+    bad("negood.detector.5",
+        "positive is " + shape_string(r.positive.rows(), r.positive.cols()) + ", memory is " +
+            shape_string(r.learned->memory.size(), r.learned->memory.width()),
+        "widths must match");
   if (needs_negatives(r.method) && r.negative.rows() == 0)
     bad("negood.detector.6", "method " + r.method + " has no negatives", "use mcm, which needs none");
   if (r.positive.rows() == 1 && (r.method == "mcm" || r.method == "msp" || r.method == "coop"))

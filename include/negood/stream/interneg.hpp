@@ -6,15 +6,13 @@
 #include <negood/score/scores.hpp>
 #include <negood/select/deviation_degree.hpp>
 #include <negood/stream/canary_guard.hpp>
-#include <negood/stream/negative_memory.hpp>
+#include <negood/stream/memory_guards.hpp>
 #include <negood/stream/streaming.hpp>
 
 #include <deque>
 #include <functional>
-#include <limits>
 #include <memory>
 #include <mutex>
-#include <set>
 
 namespace negood {
 
@@ -23,16 +21,6 @@ enum class admission_mode {
   immediate,  ///< at once, and its own score is made again: Algorithm 1
   deferred,   ///< at the next `settle`, so that an answer never waits for an inversion
   frozen      ///< never
-};
-
-/// What keeps a hostile or merely repetitive stream from spoiling the memory. All off: the published algorithm.
-struct memory_guards {
-  double min_margin = 0;        ///< an inverted feature must clear the candidate condition by more than this
-  double duplicate_cosine = 2;  ///< refuse a feature nearer than this to one in the memory; above 1: off
-  index_type source_cap = 0;    ///< rows a source may hold; 0: no cap
-  index_type sightings = 1;     ///< sources that must show the same (by `sighting_cosine`) before it enters
-  double sighting_cosine = 0.95;
-  double canary_loss = 2;  ///< share of canaries that may be lost beyond those lost at the start; above 1: off
 };
 
 struct interneg_options {
@@ -78,10 +66,11 @@ class interneg_stream {
         classes_(std::move(classes)),
         options_(std::move(options)),
         inverter_(ctx, tower, tokenizer, options_.inversion),
-        memory_(options_.capacity, classes_.width()) {
-    if (!(options_.beta >= 0 && options_.beta <= 1) || options_.guards.sightings < 1)
-      fail(error_category::usage, "negood.stream.1", "interneg", "beta or the number of sightings is out of range",
-           "0 <= beta <= 1, at least one sighting");
+        state_{negative_memory(options_.capacity, classes_.width())} {
+    if (!(options_.beta >= 0 && options_.beta <= 1))
+      fail(error_category::usage, "negood.stream.1", "interneg", "beta is " + std::to_string(options_.beta),
+           "0 <= beta <= 1");
+    check_guards(options_.guards);
     if (bank_.packed_groups.size() != 1)
       fail(error_category::usage, "negood.stream.1", "interneg",
            "the bank has " + std::to_string(bank_.packed_groups.size()) + " groups of negatives",
@@ -94,7 +83,12 @@ class interneg_stream {
     }
   }
 
-  const negative_memory& memory() const noexcept { return memory_; }
+  const negative_memory& memory() const noexcept { return state_.memory; }
+  /// All that was learned, to be saved. Images that wait for `settle` are not part of it.
+  const interneg_state& state() const noexcept { return state_; }
+  /// True once the memory has turned more decisions than the guards allow; it learns no more until `resume`.
+  bool drifted() const noexcept { return state_.drifted; }
+  void resume() noexcept { state_.drifted = false; }
   const interneg_options& options() const noexcept { return options_; }
   const prompt_bank<B>& bank() const noexcept { return bank_; }
   index_type pending() const noexcept { return static_cast<index_type>(pending_.size()); }
@@ -103,8 +97,8 @@ class interneg_stream {
   /// The memory as it is now, unchanged for as long as it is held. Safe while another thread observes.
   snapshot_type snapshot() const {
     const std::scoped_lock lock(*mutex_);
-    if (!published_ || published_->version() != memory_.version())
-      published_ = std::make_shared<const negative_memory>(memory_);
+    if (!published_ || published_->version() != state_.memory.version())
+      published_ = std::make_shared<const negative_memory>(state_.memory);
     return published_;
   }
 
@@ -114,7 +108,7 @@ class interneg_stream {
   std::vector<stream_answer> observe(host_matrix<real> images, std::span<const observation> who) {
     check_same_width(images.cols(), "image features", classes_.width(), "the detector");
     check_features(images, {}, "image features");
-    check_order(images.rows(), who, last_sequence_);
+    check_order(images.rows(), who, state_.last_sequence);
     std::vector<stream_answer> out;
     constexpr index_type block = 256;
     for (index_type first = 0; first < images.rows(); first += block)
@@ -153,24 +147,25 @@ class interneg_stream {
   template <class Predicate>
   index_type rollback(Predicate&& remove) {
     const std::scoped_lock lock(*mutex_);
-    const auto gone = memory_.remove_if(std::forward<Predicate>(remove));
-    if (gone > 0) canaries_.recount(memory_);
+    const auto gone = state_.memory.remove_if(std::forward<Predicate>(remove));
+    if (gone > 0) canaries_.recount(state_.memory);
     return gone;
   }
 
-  /// Goes on from a saved memory. \throws error negood.stream.2 for another width or capacity
-  void restore(negative_memory memory, std::uint64_t last_sequence) {
-    if (memory.width() != classes_.width() || memory.capacity() != options_.capacity)
+  /// Goes on from what was saved. \throws error negood.stream.2 for another width or capacity
+  void restore(interneg_state saved) {
+    const auto& m = saved.memory;
+    bool fits = m.width() == classes_.width() && m.capacity() == options_.capacity;
+    for (const auto& q : saved.quarantine) fits = fits && static_cast<index_type>(q.feature.size()) == classes_.width();
+    if (!fits)
       fail(error_category::artifact, "negood.stream.2", "interneg",
-           "the memory is of width " + std::to_string(memory.width()) + " and capacity " +
-               std::to_string(memory.capacity()) + ", the detector of " + std::to_string(classes_.width()) + " and " +
-               std::to_string(options_.capacity));
+           "the memory is of width " + std::to_string(m.width()) + " and capacity " + std::to_string(m.capacity()) +
+               ", the detector of " + std::to_string(classes_.width()) + " and " + std::to_string(options_.capacity));
     const std::scoped_lock lock(*mutex_);
-    memory_ = std::move(memory);
-    last_sequence_ = last_sequence;
-    canaries_.recount(memory_);
+    state_ = std::move(saved);
+    canaries_.recount(state_.memory);
   }
-  std::optional<std::uint64_t> last_sequence() const noexcept { return last_sequence_; }
+  std::optional<std::uint64_t> last_sequence() const noexcept { return state_.last_sequence; }
 
   /// Scores with a snapshot and learns nothing. For readers: with a context and a bank of their own.
   static std::vector<stream_answer> score(B& ctx, const prompt_bank<B>& bank, const negative_memory& memory,
@@ -232,12 +227,12 @@ class interneg_stream {
     for (index_type i = 0; i < count; ++i) std::ranges::copy(all.row(first + i), images.row(i).begin());
     const auto fixed = static_part(*ctx_, bank_, images);
     const double scale = bank_.logit_scale;
-    const bool learns = options_.mode == admission_mode::immediate;
+    const bool immediate = options_.mode == admission_mode::immediate;
 
     // Inversions depend on no memory: those that are certain run together, others together with their likes.
     std::vector<std::optional<inverted_image>> inverted(static_cast<std::size_t>(count));
     std::vector<index_type> wanted;
-    for (index_type i = 0; learns && i < count; ++i)
+    for (index_type i = 0; immediate && !state_.drifted && i < count; ++i)
       if (active(fixed.a[static_cast<std::size_t>(i)] - fixed.b[static_cast<std::size_t>(i)])) wanted.push_back(i);
     invert(images, who, first, wanted, inverted);
 
@@ -245,15 +240,16 @@ class interneg_stream {
     std::vector<std::vector<double>> cosines(static_cast<std::size_t>(count));
     ctx_->for_each_task(count, [&](auto&, index_type i) {
       auto& mine = cosines[static_cast<std::size_t>(i)];
-      for (index_type r = 0; r < memory_.size(); ++r)
-        mine.push_back(detail::wide_dot<real>(images.row(i), memory_.features().row(r)));
+      for (index_type r = 0; r < state_.memory.size(); ++r)
+        mine.push_back(detail::wide_dot<real>(images.row(i), state_.memory.features().row(r)));
     });
 
     for (index_type i = 0; i < count; ++i) {
       const auto& w = who[static_cast<std::size_t>(first + i)];
       auto& mine = cosines[static_cast<std::size_t>(i)];
-      auto answer = answer_of(fixed, i, mine, scale, memory_.version());
-      if (active(answer.log_odds) && learns) {
+      auto answer = answer_of(fixed, i, mine, scale, state_.memory.version());
+      const auto k = static_cast<std::size_t>(i);
+      if (active(answer.log_odds) && immediate && !state_.drifted) {
         if (!inverted[static_cast<std::size_t>(i)]) {  // the memory made it look unknown, and perhaps images behind it
           wanted.clear();
           for (index_type j = i; j < count; ++j)
@@ -270,15 +266,16 @@ class interneg_stream {
           const auto row = changed_row_;
           for (index_type j = i; j < count; ++j) {
             auto& theirs = cosines[static_cast<std::size_t>(j)];
-            theirs.resize(static_cast<std::size_t>(memory_.size()));
-            theirs[static_cast<std::size_t>(row)] = detail::wide_dot<real>(images.row(j), memory_.features().row(row));
+            theirs.resize(static_cast<std::size_t>(state_.memory.size()));
+            theirs[static_cast<std::size_t>(row)] =
+                detail::wide_dot<real>(images.row(j), state_.memory.features().row(row));
           }
-          const auto again = answer_of(fixed, i, mine, scale, memory_.version());
+          const auto again = answer_of(fixed, i, mine, scale, state_.memory.version());
           answer.score = again.score;
           answer.log_odds = again.log_odds;
           answer.memory_version = again.memory_version;
         }
-      } else if (active(answer.log_odds) && options_.mode == admission_mode::deferred) {
+      } else if (active(answer.log_odds) && options_.mode == admission_mode::deferred && !state_.drifted) {
         if (pending() < options_.pending_limit) {
           pending_.emplace_back(w, std::vector<real>(images.row(i).begin(), images.row(i).end()));
           answer.outcome = admission::deferred;
@@ -286,7 +283,8 @@ class interneg_stream {
           ++dropped_;
         }
       }
-      last_sequence_ = w.sequence;
+      state_.last_sequence = w.sequence;
+      watch(w.sequence, fixed.a[k] - fixed.b[k], answer.log_odds);
       out.push_back(answer);
     }
   }
@@ -318,41 +316,59 @@ class interneg_stream {
   admission decide(const std::vector<float>& v, const observation& who) {
     const auto& g = options_.guards;
     if (!(classes_.margin(v).margin > g.min_margin)) return admission::refused_near_id;
+    const auto& memory = state_.memory;
     const memory_entry entry{classes_.degree(v), who.sequence, who.source};
-    const auto where = memory_.place_of(entry);
+    const auto where = memory.place_of(entry);
     if (!where.enters) return admission::refused_full;
-    if (g.source_cap > 0 && std::ranges::count(memory_.entries(), who.source, &memory_entry::source) >= g.source_cap)
+    state_.admitted.enter(who.sequence, g.window);
+    if (g.window > 0 &&
+        static_cast<double>(state_.admitted.count + 1) > g.window_share * static_cast<double>(options_.capacity))
+      return admission::refused_window;
+    if (g.source_cap > 0 && std::ranges::count(memory.entries(), who.source, &memory_entry::source) >= g.source_cap)
       return admission::refused_source;
-    if (g.duplicate_cosine <= 1)
-      for (index_type r = 0; r < memory_.size(); ++r)
-        if (detail::wide_dot<float>(v, memory_.features().row(r)) >= g.duplicate_cosine)
-          return admission::refused_duplicate;
+    if (g.duplicate_cosine <= 1 && rows_near(v, g.duplicate_cosine) > 0) return admission::refused_duplicate;
+    if (g.cluster_cap > 0 && rows_near(v, g.cluster_cosine) >= g.cluster_cap) return admission::refused_cluster;
     if (g.sightings > 1 && !seen_often_enough(v, who)) return admission::quarantined;
-    const auto row = where.evicts.value_or(memory_.size());
-    auto trial = canaries_.with(v, row, memory_.size());
+    const auto row = where.evicts.value_or(memory.size());
+    auto trial = canaries_.with(v, row, memory.size());
     if (g.canary_loss <= 1 && canaries_.loses(trial, g.canary_loss)) return admission::refused_canary;
     const std::scoped_lock lock(*mutex_);
-    memory_.insert(v, entry);
+    state_.memory.insert(v, entry);
+    ++state_.admitted.count;
     changed_row_ = row;
     canaries_.commit(std::move(trial), row);
     return admission::admitted;
   }
 
-  // ---------------------------------------------------------------------------------------------- quarantine
-  struct suspect {
-    std::vector<float> feature;
-    std::set<std::uint64_t> sources;
-  };
+  index_type rows_near(const std::vector<float>& v, double cosine) const {
+    index_type n = 0;
+    for (index_type r = 0; r < state_.memory.size(); ++r)
+      n += detail::wide_dot<float>(v, state_.memory.features().row(r)) >= cosine ? 1 : 0;
+    return n;
+  }
+
+  /// The detector without memory decides beside it; a memory that turns too many decisions stops learning (F-39).
+  void watch(std::uint64_t sequence, double without, double with) {
+    const auto& g = options_.guards;
+    if (g.window < 1 || g.drift_limit > 1) return;
+    state_.turned.enter(sequence, g.window);
+    const double limit = std::isnan(g.drift_log_odds) ? beta_log_odds() : g.drift_log_odds;
+    if (without > limit && !(with > limit)) ++state_.turned.count;
+    if (static_cast<double>(state_.turned.count) > g.drift_limit * static_cast<double>(g.window)) state_.drifted = true;
+  }
+
   bool seen_often_enough(const std::vector<float>& v, const observation& who) {
-    for (auto it = suspects_.begin(); it != suspects_.end(); ++it) {
+    auto& waiting = state_.quarantine;
+    for (auto it = waiting.begin(); it != waiting.end(); ++it) {
       if (detail::wide_dot<float>(v, it->feature) < options_.guards.sighting_cosine) continue;
       it->sources.insert(who.source);
       if (static_cast<index_type>(it->sources.size()) < options_.guards.sightings) return false;
-      suspects_.erase(it);
+      waiting.erase(it);
       return true;
     }
-    suspects_.push_back({v, {who.source}});
-    if (static_cast<index_type>(suspects_.size()) > std::max<index_type>(1, options_.capacity)) suspects_.pop_front();
+    waiting.push_back({v, {who.source}});
+    if (static_cast<index_type>(waiting.size()) > std::max<index_type>(1, options_.capacity))
+      waiting.erase(waiting.begin());
     return false;
   }
 
@@ -361,13 +377,10 @@ class interneg_stream {
   inter_modal_distances classes_;
   interneg_options options_;
   modality_inverter<B> inverter_;
-  negative_memory memory_;
+  interneg_state state_;
   index_type changed_row_ = 0;
-  std::optional<std::uint64_t> last_sequence_;
   std::deque<std::pair<observation, std::vector<real>>> pending_;
   index_type dropped_ = 0;
-  std::deque<suspect> suspects_;
-
   canary_guard canaries_;
   std::unique_ptr<std::mutex> mutex_ = std::make_unique<std::mutex>();
   mutable snapshot_type published_;

@@ -18,15 +18,17 @@ enum class admission {
   refused_near_id,  ///< the inverted feature is as near to some class's images as that class's own text
   refused_full,     ///< the memory is full of features farther from the classes
   refused_duplicate,
-  refused_source,  ///< its source has had its share
-  refused_canary,  ///< it would have made known images look unknown
-  quarantined      ///< seen, waits for the same from other sources
+  refused_source,   ///< its source has had its share
+  refused_cluster,  ///< the memory holds enough of its kind
+  refused_window,   ///< enough has entered of late
+  refused_canary,   ///< it would have made known images look unknown
+  quarantined       ///< seen, waits for the same from other sources
 };
 
 constexpr std::string_view format_admission(admission a) {
-  constexpr std::string_view names[] = {"not_considered",  "admitted",       "deferred",
-                                        "refused_near_id", "refused_full",   "refused_duplicate",
-                                        "refused_source",  "refused_canary", "quarantined"};
+  constexpr std::string_view names[] = {"not_considered", "admitted",          "deferred",       "refused_near_id",
+                                        "refused_full",   "refused_duplicate", "refused_source", "refused_cluster",
+                                        "refused_window", "refused_canary",    "quarantined"};
   return names[static_cast<std::size_t>(a)];
 }
 
