@@ -28,7 +28,7 @@ struct prompt_bank {
 
 /// Packs features for scoring. With G groups the negatives are taken in the order `permutation` (identity when empty),
 /// the last M mod G of the original order are dropped first, and runs of floor(M / G) form the groups, as NegLabel
-/// does.
+/// does. `group_permutation(M - M % G)` (score/group_permutation.hpp) is the order of InterNeg's and AdaNeg's programs.
 template <Backend B>
 prompt_bank<B> make_prompt_bank(B& ctx, tensor_t<B> positive, tensor_t<B> negative, double logit_scale,
                                 index_type groups = 1, std::vector<index_type> permutation = {}) {
