@@ -1,6 +1,8 @@
 // negood: the command line of the library. `negood help [COMMAND]` says what there is.
 #include "arguments.hpp"
 
+#include <negood/io/output_lock.hpp>
+
 #include <cstdio>
 #include <iostream>
 #include <new>
@@ -20,6 +22,19 @@ int usage_error(std::string message) {
   std::ranges::replace(message, '\n', ' ');
   return complain("[negood.cli.3] command line: " + message + "; negood help says what there is",
                   error_category::usage);
+}
+
+/// Locks of the files the chosen command writes: of two runs that would write the same one, the later ends (F-37).
+std::vector<output_lock> lock_outputs(const CLI::App& app) {
+  std::vector<output_lock> locks;
+  for (const CLI::App* const sub : app.get_subcommands())
+    for (const CLI::Option* const option : sub->get_options()) {
+      const auto name = option->get_single_name();
+      const bool output = name.ends_with("out") || name == "predictions" || name == "trace" || name == "checkpoint";
+      const auto value = option->count() > 0 ? option->results().front() : option->get_default_str();
+      if (output && !value.empty()) locks.emplace_back(value);
+    }
+  return locks;
 }
 
 int run(int argc, char** argv) {
@@ -65,6 +80,7 @@ int run(int argc, char** argv) {
     std::cout << about->get_formatter()->make_help(about, app.get_name(), CLI::AppFormatMode::Normal) << std::flush;
   } else {
     cli::catch_stop_signals();
+    const auto locks = lock_outputs(app);
     const int code = chosen();
     cli::finish_output();
     return code;
