@@ -1,7 +1,17 @@
 /// \file backends.hpp  The backends under test, what error each may make, and the table of what ran where.
+///
+/// One program tests one library: NEGOOD_CONFORMANCE_LIST names the header with its backends (list_*.hpp), which
+/// defines
+///
+///     every_backend     all of them
+///     invariant_backends those whose bytes depend neither on the threads nor on the other rows
 #pragma once
 
-#include <negood/backend/eigen.hpp>
+#ifndef NEGOOD_CONFORMANCE_LIST
+#define NEGOOD_CONFORMANCE_LIST "list_eigen.hpp"
+#endif
+#include NEGOOD_CONFORMANCE_LIST
+
 #include <negood/backend/reference.hpp>
 
 #include <cmath>
@@ -10,56 +20,13 @@
 #include <map>
 #include <string>
 #include <tuple>
+#include <vector>
 
 #include "catch.hpp"
 
 namespace conformance {
 
 using namespace negood;
-
-/// Errors are absolute, on operands of size 1 whose products are of size 1.
-struct tolerance {
-  double element;  ///< maps, reductions of a few values
-  double product;  ///< matrix products and what is made of them
-};
-
-struct reference_double {
-  using context = reference::context<double>;
-  static constexpr const char* name = "reference<double>";
-  static constexpr tolerance allowed{1e-14, 1e-13};
-  static context make(index_type = 1) { return {}; }
-};
-struct reference_float {
-  using context = reference::context<float>;
-  static constexpr const char* name = "reference<float>";
-  static constexpr tolerance allowed{2e-6, 1e-5};
-  static context make(index_type = 1) { return {}; }
-};
-template <class Real, precision P>
-struct eigen_backend {
-  using context = eigen::context<Real>;
-  static context make(index_type threads = 1) { return context(eigen::options{.threads = threads, .precision = P}); }
-};
-struct eigen_float : eigen_backend<float, precision::f32> {
-  static constexpr const char* name = "eigen<float> f32";
-  static constexpr tolerance allowed{2e-6, 1e-5};
-};
-struct eigen_double : eigen_backend<double, precision::f64> {
-  static constexpr const char* name = "eigen<double>";
-  static constexpr tolerance allowed{1e-14, 1e-13};
-};
-struct eigen_bf16x3 : eigen_backend<float, precision::bf16x3> {
-  static constexpr const char* name = "eigen<float> bf16x3";
-  static constexpr tolerance allowed{2e-6, 6e-5};
-};
-struct eigen_bf16 : eigen_backend<float, precision::bf16> {
-  static constexpr const char* name = "eigen<float> bf16";
-  static constexpr tolerance allowed{2e-6, 3e-2};
-};
-
-using every_backend =
-    std::tuple<reference_double, reference_float, eigen_float, eigen_double, eigen_bf16x3, eigen_bf16>;
-using every_eigen = std::tuple<eigen_float, eigen_double, eigen_bf16x3, eigen_bf16>;
 
 /// What ran on which backend, with the largest error seen; printed when the program ends.
 class table {
@@ -74,8 +41,7 @@ class table {
   }
   ~table() {
     if (cells_.empty()) return;
-    static const char* const columns[] = {reference_double::name, reference_float::name, eigen_float::name,
-                                          eigen_double::name,     eigen_bf16x3::name,    eigen_bf16::name};
+    const auto columns = names(static_cast<every_backend*>(nullptr));
     std::printf("%-24s", "largest error");
     for (const char* c : columns) std::printf(" %20s", c);
     std::printf("\n");
@@ -93,6 +59,10 @@ class table {
   }
 
  private:
+  template <class... Ts>
+  static std::vector<const char*> names(std::tuple<Ts...>*) {
+    return {Ts::name...};
+  }
   std::map<std::string, std::map<std::string, double>> cells_;
 };
 

@@ -56,7 +56,8 @@ host_matrix<double> slice(const host_matrix<double>& m, index_type first, index_
 
 }  // namespace
 
-TEMPLATE_LIST_TEST_CASE("a row's bytes do not depend on the other rows: products", "[conformance]", every_eigen) {
+TEMPLATE_LIST_TEST_CASE("a row's bytes do not depend on the other rows: products", "[conformance]",
+                        invariant_backends) {
   constexpr index_type rows = 333;
   struct shape {
     index_type k, n;
@@ -86,7 +87,7 @@ TEMPLATE_LIST_TEST_CASE("a row's bytes do not depend on the other rows: products
 }
 
 TEMPLATE_LIST_TEST_CASE("a row's bytes do not depend on the other rows: rows in one pass", "[conformance]",
-                        every_eigen) {
+                        invariant_backends) {
   constexpr index_type rows = 150, d = 77;
   const auto x = values(rows, d, -3, 3, 44), y = values(rows, d, -1, 1, 45);
   const auto gain = values(1, d, 0.5, 1.5, 46), bias = values(1, d, -1, 1, 47);
@@ -117,7 +118,8 @@ TEMPLATE_LIST_TEST_CASE("a row's bytes do not depend on the other rows: rows in 
   });
 }
 
-TEMPLATE_LIST_TEST_CASE("a sequence's bytes do not depend on the other sequences", "[conformance]", every_eigen) {
+TEMPLATE_LIST_TEST_CASE("a sequence's bytes do not depend on the other sequences", "[conformance]",
+                        invariant_backends) {
   struct problem {
     index_type length, prefix;
     bool causal;
@@ -157,7 +159,7 @@ TEMPLATE_LIST_TEST_CASE("a sequence's bytes do not depend on the other sequences
   }
 }
 
-TEMPLATE_LIST_TEST_CASE("bytes do not depend on the number of threads", "[conformance]", every_eigen) {
+TEMPLATE_LIST_TEST_CASE("bytes do not depend on the number of threads", "[conformance]", invariant_backends) {
   const auto a = values(700, 130, -1, 1, 60), b = values(700, 90, -1, 1, 61);
   check_threads<TestType>("matmul_tn", [&](auto& c) { return c.matmul_tn(upload(c, a), upload(c, b)); });
   check_threads<TestType>("reduce_cols", [&](auto& c) { return c.reduce_cols(reduction::sum{}, upload(c, a)); });

@@ -1,0 +1,209 @@
+/// \file rows.hpp  One row's work as a function object over plain pointers, for backends that run an index space.
+///
+/// `kernel(r)` computes row r (or column group, or block) and writes nothing else, so that a backend may run the
+/// indices in any order, on any number of threads, on the host or on a device, and get the same bytes.
+#pragma once
+
+#include <negood/backend/element.hpp>
+#include <negood/config.hpp>
+
+namespace negood::kernel {
+
+/// Partial sums of one reduction: enough for one vector register of floats, and a fixed order everywhere.
+inline constexpr int lanes = 16;
+
+/// term(0) + ... + term(n - 1), in 16 interleaved sums folded in halves: compilers turn it into vector additions.
+template <class T, class F>
+NEGOOD_HD inline T sum_of(index_type n, F term) {
+  T part[lanes] = {};
+  index_type i = 0;
+  for (; i + lanes <= n; i += lanes)
+    for (int j = 0; j < lanes; ++j) part[j] += term(i + j);
+  for (int j = 0; i + j < n; ++j) part[j] += term(i + j);
+  for (int half = lanes / 2; half > 0; half /= 2)
+    for (int j = 0; j < half; ++j) part[j] += part[j + half];
+  return part[0];
+}
+
+/// The reduction of a[0, n) by f, in the order of `sum_of`.
+template <class T, class R>
+NEGOOD_HD inline T reduce(R f, const T* a, index_type n) {
+  T part[lanes];
+  for (int j = 0; j < lanes; ++j) part[j] = R::template identity<T>();
+  index_type i = 0;
+  for (; i + lanes <= n; i += lanes)
+    for (int j = 0; j < lanes; ++j) part[j] = f(part[j], a[i + j]);
+  for (int j = 0; i + j < n; ++j) part[j] = f(part[j], a[i + j]);
+  for (int half = lanes / 2; half > 0; half /= 2)
+    for (int j = 0; j < half; ++j) part[j] = f(part[j], part[j + half]);
+  return part[0];
+}
+
+/// out[r] = reduction of row r.
+template <class T, class R>
+struct reduce_row {
+  R f;
+  const T* a;
+  index_type cols;
+  T* out;
+  NEGOOD_HD void operator()(index_type r) const { out[r] = reduce(f, a + r * cols, cols); }
+};
+
+/// out[b] = reduction of a[b * length, (b + 1) * length), the last one cut at n.
+template <class T, class R>
+struct reduce_block {
+  static constexpr index_type length = 1 << 14;
+  R f;
+  const T* a;
+  index_type n;
+  T* out;
+  NEGOOD_HD void operator()(index_type b) const {
+    const index_type left = n - b * length;
+    out[b] = reduce(f, a + b * length, left < length ? left : length);
+  }
+};
+
+/// out[b, c] = reduction over 64 rows of the columns c of one group; folding those rows again ends it.
+template <class T, class R>
+struct reduce_column_block {
+  static constexpr index_type rows_per_block = 64, group = 16;
+  R f;
+  const T* a;
+  index_type rows, cols;
+  T* out;  ///< `[blocks, cols]`
+  NEGOOD_HD static index_type groups(index_type cols) { return (cols + group - 1) / group; }
+  NEGOOD_HD static index_type blocks(index_type rows) { return (rows + rows_per_block - 1) / rows_per_block; }
+  NEGOOD_HD void operator()(index_type task) const {
+    const index_type g = groups(cols), block = task / g, c0 = task % g * group;
+    const index_type r0 = block * rows_per_block, r1 = r0 + rows_per_block < rows ? r0 + rows_per_block : rows;
+    const int width = static_cast<int>(cols - c0 < group ? cols - c0 : group);
+    T part[group];
+    for (int j = 0; j < group; ++j) part[j] = R::template identity<T>();
+    for (index_type r = r0; r < r1; ++r)
+      for (int j = 0; j < width; ++j) part[j] = f(part[j], a[r * cols + c0 + j]);
+    for (int j = 0; j < width; ++j) out[block * cols + c0 + j] = part[j];
+  }
+};
+
+/// Largest value of a row, and the sum of exp(z - largest).
+template <class T>
+struct row_exponentials {
+  T maximum, sum;
+  NEGOOD_HD static row_exponentials of(const T* z, index_type n, T scale) {
+    T m = scale * z[0];
+    for (index_type i = 1; i < n; ++i) m = m < scale * z[i] ? scale * z[i] : m;
+    return {m, sum_of<T>(n, [=](index_type i) { return std::exp(scale * z[i] - m); })};
+  }
+};
+
+/// out[r] = log sum_j exp(z_rj).
+template <class T>
+struct logsumexp_row {
+  const T* z;
+  index_type cols;
+  T* out;
+  NEGOOD_HD void operator()(index_type r) const {
+    const auto e = row_exponentials<T>::of(z + r * cols, cols, T(1));
+    out[r] = e.maximum + std::log(e.sum);
+  }
+};
+
+/// Largest logit and log-sum-exp of scale * z_r.
+template <class T>
+struct logit_statistics_row {
+  const T* z;
+  index_type cols;
+  T scale;
+  T *maximum, *logsumexp;
+  NEGOOD_HD void operator()(index_type r) const {
+    const auto e = row_exponentials<T>::of(z + r * cols, cols, scale);
+    maximum[r] = e.maximum;
+    logsumexp[r] = e.maximum + std::log(e.sum);
+  }
+};
+
+/// out_rj = exp(z_rj - m_r) / sum_k exp(z_rk - m_r).
+template <class T>
+struct softmax_row {
+  const T* z;
+  index_type cols;
+  T* out;
+  NEGOOD_HD void operator()(index_type r) const {
+    const T* from = z + r * cols;
+    T* to = out + r * cols;
+    T m = from[0];
+    for (index_type i = 1; i < cols; ++i) m = m < from[i] ? from[i] : m;
+    for (index_type i = 0; i < cols; ++i) to[i] = std::exp(from[i] - m);
+    const T sum = sum_of<T>(cols, [=](index_type i) { return to[i]; });
+    for (index_type i = 0; i < cols; ++i) to[i] = to[i] / sum;
+  }
+};
+
+/// Mean and 1 / sqrt(variance + epsilon) of a row.
+template <class T>
+struct row_moments {
+  T mean, per_sigma;
+  NEGOOD_HD static row_moments of(const T* x, index_type n, T epsilon) {
+    const T per_n = T(1) / static_cast<T>(n);
+    const T mean = per_n * sum_of<T>(n, [=](index_type i) { return x[i]; });
+    const T variance = per_n * sum_of<T>(n, [=](index_type i) { return (x[i] - mean) * (x[i] - mean); });
+    return {mean, T(1) / std::sqrt(variance + epsilon)};
+  }
+};
+
+/// y = gain * xhat + bias.
+template <class T>
+struct layer_norm_row {
+  const T *x, *gain, *bias;
+  index_type cols;
+  T epsilon;
+  T* out;
+  NEGOOD_HD void operator()(index_type r) const {
+    const T* from = x + r * cols;
+    T* to = out + r * cols;
+    const auto m = row_moments<T>::of(from, cols, epsilon);
+    for (index_type i = 0; i < cols; ++i) to[i] = (from[i] - m.mean) * m.per_sigma * gain[i] + bias[i];
+  }
+};
+
+/// dx = (g - mean(g) - xhat mean(g xhat)) / sigma, g = gain * dy.
+template <class T>
+struct layer_norm_pullback_row {
+  const T *x, *gain, *dy;
+  index_type cols;
+  T epsilon;
+  T* out;
+  NEGOOD_HD void operator()(index_type r) const {
+    const T *from = x + r * cols, *d = dy + r * cols, *a = gain;
+    T* to = out + r * cols;
+    const auto m = row_moments<T>::of(from, cols, epsilon);
+    const T per_n = T(1) / static_cast<T>(cols);
+    const T mean_g = per_n * sum_of<T>(cols, [=](index_type i) { return d[i] * a[i]; });
+    const T mean_gx =
+        per_n * sum_of<T>(cols, [=](index_type i) { return (d[i] * a[i]) * ((from[i] - m.mean) * m.per_sigma); });
+    for (index_type i = 0; i < cols; ++i)
+      to[i] = ((d[i] * a[i] - mean_g) - ((from[i] - m.mean) * m.per_sigma) * mean_gx) * m.per_sigma;
+  }
+};
+
+/// out_i = f'(x_i) dy_i for the derivative f' of an activation.
+template <class T, class F>
+struct times_derivative {
+  F derivative;
+  const T *x, *dy;
+  T* out;
+  NEGOOD_HD void operator()(index_type i) const { out[i] = derivative(x[i]) * dy[i]; }
+};
+
+/// out_rj += bias_j.
+template <class T>
+struct add_bias_row {
+  const T* bias;
+  index_type cols;
+  T* out;
+  NEGOOD_HD void operator()(index_type r) const {
+    for (index_type i = 0; i < cols; ++i) out[r * cols + i] += bias[i];
+  }
+};
+
+}  // namespace negood::kernel
