@@ -1,6 +1,7 @@
 // Features of many words in one template, at the shape of ViT-B/16's text tower with random weights.
-//   bench_corpus --words 4000 --template "The nice {}." --threads 2 --precision f32 --repeats 3 --method trie
-// Words are taken at even distances from WordNet's nouns and adjectives, sorted. `trie` computes every distinct
+//   bench_corpus --words 4096 --template "The nice {}." --threads 2 --precision f32 --repeats 3 --method trie
+// Words are runs of 64 neighbours in the sorted list of WordNet's nouns and adjectives, so that they share beginnings
+// as the whole list does (rows a word: 3.66 against 3.65 of all 136,139 words). `trie` computes every distinct
 // beginning once, `prefix` shares only what all texts have in common. Prints one JSON line; `rows` is what was
 // computed.
 #include "random_tower.hpp"
@@ -12,13 +13,13 @@ using namespace negood;
 
 int main(int argc, char** argv) {
   auto defaults = bench::name_options;
-  defaults.insert({{"words", "4000"},
+  defaults.insert({{"words", "4096"},
                    {"wordnet", "/usr/share/wordnet"},
                    {"template", "The nice {}."},
                    {"threads", "2"},
                    {"precision", "f32"},
                    {"repeats", "3"},
-                   {"chunk-rows", "512"},
+                   {"chunk-rows", "256"},
                    {"method", "trie"}});
   const bench::arguments o(argc, argv, defaults);
   bench::context ctx({.threads = o.number("threads"), .precision = parse_precision(o.text("precision"))});
@@ -28,7 +29,9 @@ int main(int argc, char** argv) {
   std::ranges::sort(all);
   std::vector<std::string> words;
   const auto n = std::min(static_cast<std::size_t>(o.number("words")), all.size());
-  for (std::size_t i = 0; i < n; ++i) words.push_back(all[i * all.size() / n]);
+  constexpr std::size_t run = 64;
+  const auto runs = (n + run - 1) / run;
+  for (std::size_t i = 0; i < n; ++i) words.push_back(all[(i / run) * all.size() / runs + i % run]);
   const std::span<const std::string> list(words);
   const std::vector<std::string> templates{o.text("template")};
   const std::span<const std::string> patterns(templates);

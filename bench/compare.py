@@ -27,6 +27,8 @@ ROWS = {  # name: [(label, our program, its precisions, peer or nothing)]
         (f"scoring, peer {mode}", ["bench_scoring"], PRECISIONS, ["scoring.py", "--mode", mode]) for mode in ("batches", "once")],
     "text_tower": [("text features, 100 names", ["bench_text_tower", "--classes", "100"], PRECISIONS,
                     ["text_tower.py", "--classes", "100", "--repeats", "3"])],
+    "corpus": [("corpus, 512 words", ["bench_corpus", "--words", "512"], PRECISIONS,
+                ["corpus.py", "--words", "512", "--repeats", "1"])],
     "selection": [(f"selection, {m}", ["bench_selection", "--method", m, "--repeats", "5"], ("f32", "bf16x3"),
                    ["selection.py", "--method", m, "--repeats", "3"]) for m in ("lazy", "quota", "percentile")],
     "image_tower": [("image features, ViT-B/16", ["bench_image_tower"], PRECISIONS, ["image_tower.py", "--repeats", "3"])],

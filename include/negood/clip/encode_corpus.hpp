@@ -22,7 +22,7 @@ enum class template_mean {
 struct encode_corpus_options {
   overflow_policy overflow = overflow_policy::reject;  ///< of texts longer than the context length (F-17)
   template_mean mean = template_mean::unit;
-  index_type chunk_rows = 512;  ///< rows of one task; the result does not depend on it
+  index_type chunk_rows = 256;  ///< rows of one task; the result does not depend on it
   /// Called with the number of texts that are done since the last call, from any thread; it may throw to stop.
   std::function<void(index_type)> on_progress{};
 };
