@@ -36,7 +36,8 @@ enum class random_purpose : std::uint32_t {
   crop = 11,                ///< random crops and flips that make the views
   inversion = 12,           ///< start values of pseudo-words
   inversion_template = 13,  ///< which template an image sees at a step
-  stream = 14               ///< order of a stream of test images
+  stream = 14,              ///< order of a stream of test images
+  super_category = 15       ///< the word that CSP joins to an adjective
 };
 
 /// One Philox4x32-10 block: four independent 32-bit words for a counter and a key.
