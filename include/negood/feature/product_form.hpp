@@ -1,0 +1,269 @@
+/// \file product_form.hpp  Cosines to K x n transformed features through products with the two constants C and C o C.
+#pragma once
+
+#include <negood/feature/conditioning.hpp>
+#include <negood/feature/row_blocks.hpp>
+
+namespace negood {
+
+/// What the lengths of transformed features leave behind for K conditions and the n labels of a block.
+template <Backend B>
+struct feature_norms {
+  tensor_t<B> t;                           ///< 1/|u|, `[K, n]`
+  tensor_t<B> w;                           ///< <tau, u>; with the knowledge loss only
+  tensor_t<B> slope;                       ///< <u - tau, u>; likewise
+  host_matrix<real_t<B>> distance;         ///< sum_i (1 - cos(tau_i, u_ki)), `[K, 1]`; likewise
+  std::vector<detail::exact_label> exact;  ///< pairs that were computed again in double
+};
+
+/// Where gradients of a block are gathered: a step may bring its rows in several portions.
+template <Backend B>
+struct feature_gradient {
+  tensor_t<B> delta, shift;              ///< `[K, D]`
+  tensor_t<B> pulled;                    ///< sum over rows of dL/dz z, `[K, n]`
+  tensor_t<B> label_scale, label_shift;  ///< `[n, D]`; where parameters belong to labels
+};
+
+/// The rows that are compared with labels; condition[r] says under which condition. Never guessed from shapes.
+template <Backend B>
+struct conditioned_rows {
+  const tensor_t<B>& values;               ///< V, `[R, D]`
+  std::span<const index_type> conditions;  ///< `[R]`, in [0, K)
+};
+
+/// The residual form through products (KR-NFT §3 as derived in docs/math.md). With e = delta o c + b = u - c:
+///
+///     X = delta.E + b.C = <c, e>,   Y = (delta o delta).E + 2 (delta o b).C + |b|^2 = |e|^2,   E = C o C
+///     q = |c|^2 + 2X + Y,   w = |c|^2 + X,   t = q^(-1/2),   z = s t ((v o a).C + v.b)
+///     1 - cos(c, u) = (|c|^2 Y - X^2) / ( |c|^2 q (1 + w t/|c|) )
+///
+/// At delta = b = 0 all of it is exact: q = |c|^2, X = Y = 0. Gradients, with A = s t dL/dz, T = 2B = -t^2 sum_r dL/dz
+/// z, h = lambda / (K n |tau|), k1 = t^3 (X + Y), k2 = t^3 w, and P1 = T - h k1, P2 = T + h k2:
+///
+///     d delta_k = sum_r v_r o (A_r C) + P1 E + delta o (P2 E) + b o (P2 C)
+///     d b_k     = sum_r (sum_i A_ri) v_r + P1 C + delta o (P2 C) + b sum_i P2
+///
+/// Rows on C and E: R + 2K and 2K, forth and back alike; K and K without the knowledge loss. With a teacher tau = c - d
+/// the same holds with e + d in place of e in w, k1 and the distance, and h t (d o c), h t d are added to the
+/// gradients. Nothing of size K x n x D is made.
+struct product_form {
+  template <Backend B>
+  static feature_norms<B> norms(B& ctx, const feature_model& model, const label_block<B>& labels,
+                                const residual_map<B>& map, const map_parameters<tensor_t<B>>&, bool knowledge,
+                                const conditioning_options& options, conditioning_report& report) {
+    const index_type k = ctx.rows(map.delta), n = labels.count;
+    const auto b2 = detail::row_dots(ctx, map.shift, map.shift);
+    const auto delta2 = ctx.map(element::square{}, map.delta);
+    const auto cross = ctx.map(element::scale{2.0}, ctx.map(element::multiply{}, map.delta, map.shift));
+    tensor_t<B> on_c = ctx.zeros(0, 0), on_e = ctx.zeros(0, 0), on_d = ctx.zeros(0, 0);
+    if (knowledge) {  // X and Y apart
+      on_c = ctx.matmul_nt(detail::stacked(ctx, map.shift, cross), labels.packed);
+      if (model.scales()) on_e = ctx.matmul_nt(detail::stacked(ctx, map.delta, delta2), *labels.square);
+      if (labels.teacher) on_d = teacher_product(ctx, model, *labels.teacher, map);
+    } else {  // 2X + Y in one
+      on_c = ctx.matmul_nt(ctx.map(element::add_scaled{2.0}, cross, map.shift), labels.packed);
+      if (model.scales()) on_e = ctx.matmul_nt(ctx.map(element::add_scaled{2.0}, delta2, map.delta), *labels.square);
+    }
+    const auto floor = ctx.map(element::scale{options.floor}, labels.s2);
+    const auto length = ctx.map(element::sqrt{}, labels.s2);
+    feature_norms<B> out{ctx.zeros(k, n), ctx.zeros(0, 0), ctx.zeros(0, 0), host_matrix<real_t<B>>(k, 1), {}};
+    auto ratio = ctx.zeros(k, n), distance = ctx.zeros(knowledge ? k : 0, n);
+    if (knowledge) out.w = ctx.zeros(k, n), out.slope = ctx.zeros(k, n);
+    detail::for_each_row_block(ctx, k, [&](B& c, index_type first, index_type count, index_type) {
+      const auto part = [&](const tensor_t<B>& from, index_type row) {
+        return c.block(from, row + first, 0, count, n);
+      };
+      const auto both = [&](index_type row) {
+        auto x = part(on_c, row);
+        return model.scales() ? c.map(element::add{}, x, part(on_e, row)) : std::move(x);
+      };
+      const auto square_b = c.block(b2, first, 0, count, 1);
+      auto x = both(0);
+      auto y = c.map_rows(element::add{}, knowledge ? both(k) : c.clone(x), square_b);  // 2X + Y where not apart
+      const auto grown = knowledge ? c.map(element::add_scaled{2.0}, y, x) : c.clone(y);
+      const auto q = c.map_cols(element::maximum{}, c.map_cols(element::add{}, grown, labels.s2), floor);
+      const auto t = c.map(element::reciprocal{}, c.map(element::sqrt{}, q));
+      c.paste(out.t, t, first, 0);
+      c.paste(ratio, c.map_cols(element::multiply{}, t, length), first, 0);
+      if (!knowledge) return;
+      if (labels.teacher) {  // e + d in place of e, seen from tau
+        const auto z = part(on_d, 0);
+        y = c.map_cols(element::add{}, c.map(element::add_scaled{2.0}, y, z), labels.teacher->square);
+        x = c.map_cols(element::add{}, c.map(element::subtract{}, x, z), labels.teacher->along);
+      }
+      const auto w = c.map_cols(element::add{}, x, labels.teacher_s2);
+      const auto across =  // |e|^2 without its part along tau
+          c.map(element::subtract{}, y, c.map_cols(element::divide{}, c.map(element::square{}, x), labels.teacher_s2));
+      const auto sin2 = c.map(element::multiply{}, across, c.map(element::square{}, t));
+      const auto cosine = c.map_cols(element::divide{}, c.map(element::multiply{}, w, t), labels.teacher_length);
+      c.paste(distance, detail::cosine_distance(c, sin2, cosine), first, 0);
+      c.paste(out.w, w, first, 0);
+      c.paste(out.slope, c.map(element::add{}, x, y), first, 0);
+    });
+    out.exact = detail::exact_labels(ctx, labels, map, ratio, options, report);
+    if (!out.exact.empty()) {
+      const auto rewrite = [&](tensor_t<B>& tensor, auto value) {
+        auto host = ctx.to_host(tensor);
+        for (const auto& e : out.exact) host(e.condition, e.label) = static_cast<real_t<B>>(value(e));
+        tensor = ctx.from_host(host.view());
+      };
+      rewrite(out.t, [](const auto& e) { return 1 / std::sqrt(e.q); });
+      if (knowledge) {
+        rewrite(out.w, [](const auto& e) { return e.w; });
+        rewrite(out.slope, [](const auto& e) { return e.slope; });
+        rewrite(distance, [](const auto& e) { return e.distance; });
+      }
+    }
+    if (knowledge) out.distance = ctx.to_host(ctx.reduce_rows(reduction::sum{}, distance));
+    return out;
+  }
+
+  /// z of every row and label of the block, into columns `labels.first` and on of `z`.
+  template <Backend B>
+  static void logits(B& ctx, const label_block<B>& labels, const residual_map<B>& map,
+                     const map_parameters<tensor_t<B>>&, const feature_norms<B>& norms, const conditioned_rows<B>& rows,
+                     double scale, tensor_t<B>& z) {
+    const index_type r = ctx.rows(rows.values), n = labels.count;
+    const auto delta = ctx.gather_rows(map.delta, rows.conditions), b = ctx.gather_rows(map.shift, rows.conditions);
+    const auto scaled = ctx.map(element::multiply{}, rows.values, ctx.map(element::shift{1.0}, delta));
+    const auto on_c = ctx.matmul_nt(scaled, labels.packed);
+    const auto constant = detail::row_dots(ctx, rows.values, b);
+    detail::for_each_row_block(ctx, r, [&](B& c, index_type first, index_type count, index_type) {
+      const auto num =
+          c.map_rows(element::add{}, c.block(on_c, first, 0, count, n), c.block(constant, first, 0, count, 1));
+      const auto t = c.gather_rows(
+          norms.t, rows.conditions.subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(count)));
+      c.paste(z, c.map(element::scale{scale}, c.map(element::multiply{}, num, t)), first, labels.first);
+    });
+    if (!norms.exact.empty()) exact_logits(ctx, labels, map, norms, rows, scale, z);
+  }
+
+  /// Takes in dL/dz of some rows; `z` is what `logits` made.
+  template <Backend B>
+  static void pull_logits(B& ctx, const label_block<B>& labels, const residual_map<B>& map,
+                          const map_parameters<tensor_t<B>>&, const feature_norms<B>& norms,
+                          const conditioned_rows<B>& rows, double scale, const tensor_t<B>& z, const tensor_t<B>& dz,
+                          feature_gradient<B>& onto) {
+    const index_type r = ctx.rows(rows.values), n = labels.count;
+    auto a = ctx.zeros(r, n), a_sum = ctx.zeros(r, 1);
+    struct portion {
+      std::vector<index_type> conditions;
+      std::optional<tensor_t<B>> pulled;
+    };
+    std::vector<portion> portions(static_cast<std::size_t>(detail::row_blocks(r)));
+    detail::for_each_row_block(ctx, r, [&](B& c, index_type first, index_type count, index_type block) {
+      const auto own = rows.conditions.subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(count));
+      const auto g = c.block(dz, first, labels.first, count, n);
+      auto ga = c.map(element::scale{scale}, c.map(element::multiply{}, g, c.gather_rows(norms.t, own)));
+      c.paste(a_sum, c.reduce_rows(reduction::sum{}, ga), first, 0);
+      c.paste(a, ga, first, 0);
+      portion& p = portions[static_cast<std::size_t>(block)];
+      std::vector<index_type> local;
+      for (const index_type k : own) {
+        const auto at = std::ranges::find(p.conditions, k);
+        local.push_back(at - p.conditions.begin());
+        if (at == p.conditions.end()) p.conditions.push_back(k);
+      }
+      auto sum = c.zeros(static_cast<index_type>(p.conditions.size()), n);
+      c.scatter_add_rows(sum, local, c.map(element::multiply{}, g, c.block(z, first, labels.first, count, n)));
+      p.pulled.emplace(std::move(sum));
+    });
+    for (const portion& p : portions) ctx.scatter_add_rows(onto.pulled, p.conditions, *p.pulled);
+    const auto on_c = ctx.matmul(a, labels.packed);
+    ctx.scatter_add_rows(onto.delta, rows.conditions, ctx.map(element::multiply{}, rows.values, on_c));
+    ctx.scatter_add_rows(onto.shift, rows.conditions, ctx.map_rows(element::multiply{}, rows.values, a_sum));
+    (void)map;
+  }
+
+  /// Adds what flows through the lengths, and the knowledge loss's gradient where `weight` = lambda/(K n) is not 0.
+  template <Backend B>
+  static void pull_norms(B& ctx, const feature_model& model, const label_block<B>& labels, const residual_map<B>& map,
+                         const map_parameters<tensor_t<B>>&, const feature_norms<B>& norms, double weight,
+                         feature_gradient<B>& onto) {
+    const index_type k = ctx.rows(map.delta), n = labels.count;
+    const bool knowledge = weight != 0;
+    auto pulled = ctx.clone(onto.pulled);
+    if (std::ranges::any_of(norms.exact, [](const auto& e) { return e.clamped; })) {
+      auto host = ctx.to_host(pulled);
+      for (const auto& e : norms.exact)
+        if (e.clamped) host(e.condition, e.label) = 0;
+      pulled = ctx.from_host(host.view());
+    }
+    const auto h = ctx.map(element::scale{weight}, ctx.map(element::reciprocal{}, labels.teacher_length));
+    const index_type rows = knowledge ? 2 * k : k;  // P1 over P2; without the loss both are T
+    auto p = ctx.zeros(rows, n), p2_sum = ctx.zeros(k, 1);
+    auto ht = ctx.zeros(knowledge && labels.teacher ? k : 0, n);
+    detail::for_each_row_block(ctx, k, [&](B& c, index_type first, index_type count, index_type) {
+      const auto t = c.block(norms.t, first, 0, count, n), t2 = c.map(element::square{}, t);
+      auto p1 = c.map(element::scale{-1.0}, c.map(element::multiply{}, t2, c.block(pulled, first, 0, count, n)));
+      if (knowledge) {
+        const auto t3h = c.map_cols(element::multiply{}, c.map(element::multiply{}, t2, t), h);
+        const auto k1 = c.map(element::multiply{}, t3h, c.block(norms.slope, first, 0, count, n));
+        const auto k2 = c.map(element::multiply{}, t3h, c.block(norms.w, first, 0, count, n));
+        const auto p2 = c.map(element::add{}, p1, k2);
+        c.paste(p, p2, k + first, 0);
+        c.paste(p2_sum, c.reduce_rows(reduction::sum{}, p2), first, 0);
+        c.paste(p, c.map(element::subtract{}, p1, k1), first, 0);
+        if (labels.teacher) c.paste(ht, c.map_cols(element::multiply{}, t, h), first, 0);
+      } else {
+        c.paste(p2_sum, c.reduce_rows(reduction::sum{}, p1), first, 0);
+        c.paste(p, p1, first, 0);
+      }
+    });
+    const auto on_c = ctx.matmul(p, labels.packed);
+    const index_type second = knowledge ? k : 0, width = ctx.cols(map.delta);
+    const auto p1_c = ctx.block(on_c, 0, 0, k, width), p2_c = ctx.block(on_c, second, 0, k, width);
+    const auto add = [&](tensor_t<B>& to, const tensor_t<B>& what) { to = ctx.map(element::add{}, to, what); };
+    const auto times = [&](const tensor_t<B>& x, const tensor_t<B>& y) { return ctx.map(element::multiply{}, x, y); };
+    add(onto.shift, p1_c);
+    add(onto.shift, times(map.delta, p2_c));
+    add(onto.shift, ctx.map_rows(element::multiply{}, map.shift, p2_sum));
+    if (model.scales()) {
+      const auto on_e = ctx.matmul(p, *labels.square);
+      add(onto.delta, ctx.block(on_e, 0, 0, k, width));
+      add(onto.delta, times(map.delta, ctx.block(on_e, second, 0, k, width)));
+      add(onto.delta, times(map.shift, p2_c));
+    }
+    if (ctx.rows(ht) > 0) {
+      add(onto.shift, ctx.matmul(ht, labels.teacher->packed_difference));
+      if (model.scales()) add(onto.delta, ctx.matmul(ht, *labels.teacher->scaled));
+    }
+  }
+
+ private:
+  /// <d, e> = delta.(d o c) + b.d, `[K, n]`
+  template <Backend B>
+  static tensor_t<B> teacher_product(B& ctx, const feature_model& model, const label_teacher<B>& teacher,
+                                     const residual_map<B>& map) {
+    auto z = ctx.matmul_nt(map.shift, teacher.packed_difference);
+    if (model.scales()) z = ctx.map(element::add{}, z, ctx.matmul_nt(map.delta, *teacher.scaled));
+    return z;
+  }
+
+  /// The logits of `exact` from u itself.
+  template <Backend B>
+  static void exact_logits(B& ctx, const label_block<B>& labels, const residual_map<B>& map,
+                           const feature_norms<B>& norms, const conditioned_rows<B>& rows, double scale,
+                           tensor_t<B>& z) {
+    using real = real_t<B>;
+    std::vector<index_type> which;
+    for (const auto& e : norms.exact) which.push_back(e.label);
+    const auto c = ctx.to_host(ctx.gather_rows(labels.c, which));
+    const auto delta = ctx.to_host(map.delta), shift = ctx.to_host(map.shift), v = ctx.to_host(rows.values);
+    auto host = ctx.to_host(z);
+    for (std::size_t f = 0; f < norms.exact.size(); ++f) {
+      const auto& e = norms.exact[f];
+      const auto u = detail::exact_feature<real>(c.row(static_cast<index_type>(f)), delta.row(e.condition),
+                                                 shift.row(e.condition));
+      for (index_type r = 0; r < v.rows(); ++r) {
+        if (rows.conditions[static_cast<std::size_t>(r)] != e.condition) continue;
+        double num = 0;
+        for (std::size_t d = 0; d < u.size(); ++d) num += double(v.row(r)[d]) * u[d];
+        host(r, labels.first + e.label) = static_cast<real>(scale * num / std::sqrt(e.q));
+      }
+    }
+    z = ctx.from_host(host.view());
+  }
+};
+
+}  // namespace negood
