@@ -15,14 +15,15 @@ namespace negood {
 
 /// Fields of the format `negood.detector/1`; only `method`, `labels`, `positive` and `logit_scale` are required.
 struct detector_record {
-  std::string method;  ///< mcm, msp, maxlogit, maxcosine, energy, neglabel, interneg, eoe, negprompt or coop
+  /// mcm, msp, maxlogit, maxcosine, energy, neglabel, csp, interneg, eoe, clipscope, negprompt or coop
+  std::string method;
   std::vector<std::string> labels;          ///< name of every row of `positive`
   host_matrix<float> positive;              ///< `[C, D]`, unit rows
   host_matrix<float> negative;              ///< `[M, D]`, unit rows; no rows where the method needs none
   double logit_scale = 0;                   ///< exponentiated
   host_matrix<float> proxies{};             ///< `[C, D]`, mean image features of the classes (interneg, for its memory)
   std::optional<interneg_state> learned{};  ///< interneg: what a stream has learned; its memory holds more negatives
-  index_type groups = 1;                    ///< runs of the negatives (neglabel)
+  index_type groups = 1;                    ///< runs of the negatives (neglabel, csp)
   double temperature = 1;                   ///< mcm, negprompt, coop, eoe
   double beta = 0.25;                       ///< eoe, weight of the imagined labels
   std::string options = "{}";               ///< how it was made, JSON
@@ -49,10 +50,14 @@ inline any_scorer scorer_of(const detector_record& r) {
   if (r.method == "maxcosine") return max_cosine{};
   if (r.method == "energy") return energy{};
   if (r.method == "negprompt") return mcm_with_negatives{r.temperature};
-  if (r.method == "neglabel" || r.method == "interneg") return neg_label{};  // Eq. 11 with an empty memory
+  if (r.method == "neglabel" || r.method == "csp") return neg_label{};
+  if (r.method == "interneg") return neg_label{};  // Eq. 11 with an empty memory
   if (r.method == "eoe") return eoe{r.beta, r.temperature};
+  if (r.method == "clipscope") return clipscope_score{};
   fail(error_category::artifact, "negood.detector.1", "detector", "unknown method \"" + r.method + "\"",
-       "this version knows mcm, msp, maxlogit, maxcosine, energy, neglabel, interneg, eoe, negprompt and coop");
+       "this version knows mcm, msp, maxlogit, maxcosine, energy, neglabel, csp, interneg, eoe, clipscope, negprompt "
+       "and "
+       "coop");
 }
 
 inline std::string_view method_name(const max_cosine&) { return "maxcosine"; }
@@ -63,6 +68,7 @@ inline std::string_view method_name(const energy&) { return "energy"; }
 inline std::string_view method_name(const mcm_with_negatives&) { return "negprompt"; }
 inline std::string_view method_name(const neg_label&) { return "neglabel"; }
 inline std::string_view method_name(const eoe&) { return "eoe"; }
+inline std::string_view method_name(const clipscope_score&) { return "clipscope"; }
 
 /// The temperature a scorer divides cosines by; 1 for those that use the model's scale.
 template <class S>
@@ -75,10 +81,12 @@ double temperature_of(const S& s) {
 
 /// True if the method's score reads the model's logit scale.
 inline bool needs_logit_scale(std::string_view method) {
-  return method == "msp" || method == "maxlogit" || method == "energy" || method == "neglabel" || method == "interneg";
+  return method == "msp" || method == "maxlogit" || method == "energy" || method == "neglabel" || method == "csp" ||
+         method == "interneg" || method == "clipscope";
 }
 inline bool needs_negatives(std::string_view method) {
-  return method == "negprompt" || method == "neglabel" || method == "interneg" || method == "eoe";
+  return method == "negprompt" || method == "neglabel" || method == "csp" || method == "interneg" || method == "eoe" ||
+         method == "clipscope";
 }
 
 /// Negatives to score with, `[M + k, D]`: those of the record, then those of its memory.

@@ -154,11 +154,31 @@ struct eoe {
   }
 };
 
+/// CLIPScope's score (Fu et al. 2024) without its counts of predicted classes, so that images do not depend on one
+/// another:
+///
+///     S = P_k p_ID,   P_k = max_i softmax_i(s <h, P_i>),   p_ID = exp(A) / (exp(A) + exp(B))
+///
+/// in [0, 1]; A and B are the log-sum-exps over classes and negatives. With counts: stream/clipscope.hpp.
+struct clipscope_score {
+  template <Backend B>
+  tensor_t<B> operator()(B& ctx, const tensor_t<B>& images, const prompt_bank<B>& bank) const {
+    const auto known = logit_statistics(ctx, images, bank.packed_positive, bank.logit_scale);
+    auto negative = detail::negative_logsumexp(ctx, images, bank, 0, bank.logit_scale, "clipscope_score");
+    for (std::size_t g = 1; g < bank.packed_groups.size(); ++g)
+      negative = detail::log_add(ctx, negative,
+                                 detail::negative_logsumexp(ctx, images, bank, g, bank.logit_scale, "clipscope_score"));
+    const auto p_id = ctx.map(element::sigmoid{}, ctx.map(element::subtract{}, known.logsumexp, negative));
+    return ctx.map(element::multiply{}, detail::largest_probability(ctx, known.maximum, known.logsumexp), p_id);
+  }
+};
+
 /// S from the log-odds `neg_label` ranks with.
 inline double probability_of_log_odds(double m) { return element::sigmoid{}(m); }
 
 /// The scores a detector file can name.
-using any_scorer = std::variant<max_cosine, max_logit, mcm, msp, energy, mcm_with_negatives, neg_label, eoe>;
+using any_scorer =
+    std::variant<max_cosine, max_logit, mcm, msp, energy, mcm_with_negatives, neg_label, eoe, clipscope_score>;
 
 /// Index of the most similar positive of every image (the first of equals): the predicted class. Negatives never change
 /// it.
