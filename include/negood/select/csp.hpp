@@ -67,8 +67,8 @@ csp_selection select_by_csp(B& ctx, host_view<float> candidates, std::span<const
     out.too_near += w.key > options.too_near;
   }
   auto order = ranking(options.percentile);
-  std::ranges::stable_partition(order,
-                                [&](const selected_word& w) { return !near[static_cast<std::size_t>(w.index)]; });
+  std::stable_partition(order.begin(), order.end(),
+                        [&](const selected_word& w) { return !near[static_cast<std::size_t>(w.index)]; });
   out.words = first_of_each_tag(order, options.tags, {.count = options.count, .fraction = options.fraction});
   return out;
 }
