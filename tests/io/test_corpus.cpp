@@ -83,4 +83,8 @@ TEST_CASE("a list may carry tags; F-14 class names go, with case and punctuation
   CHECK(report.class_names == 2);
   CHECK(report.dropped_class_names == std::vector<std::string>{"CD-player", "windsor tie"});
   CHECK(read_word_list(dir / "words.txt", {.nouns = false}).words == std::vector<std::string>{"blue"});
+  write(dir / "words.txt", "Ice_cream\nice cream\nICE CREAM\nice-cream\n");  // a hyphen is another text
+  corpus_report spellings;
+  CHECK(read_word_list(dir / "words.txt", {}, &spellings).words == std::vector<std::string>{"Ice_cream", "ice-cream"});
+  CHECK(spellings.repeated == 2);
 }

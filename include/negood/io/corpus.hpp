@@ -55,14 +55,18 @@ inline constexpr std::array<std::string_view, 45> lexicographer_files{
     "verb.perception",  "verb.possession",    "verb.social",
     "verb.stative",     "verb.weather",       "adj.ppl"};
 
-inline std::string cleaned_word(std::string_view word, bool lower_case) {
-  if (word.ends_with(')')) word = word.substr(0, word.find('('));  // syntactic marker of an adjective: (a), (p), (ip)
+inline std::string lower_case_words(std::string_view word, bool lower_case = true) {
   std::string out(word);
   for (char& c : out) {
     if (c == '_') c = ' ';
     if (lower_case && c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
   }
   return out;
+}
+
+inline std::string cleaned_word(std::string_view word, bool lower_case) {
+  if (word.ends_with(')')) word = word.substr(0, word.find('('));  // syntactic marker of an adjective: (a), (p), (ip)
+  return lower_case_words(word, lower_case);
 }
 
 /// Case and punctuation folded: "CD-player", "cd_player" and "cd player" are one.
@@ -145,7 +149,8 @@ inline corpus read_wordnet(const std::filesystem::path& folder, const corpus_opt
   return out;
 }
 
-/// Reads words, one a line; a part of speech and a lexicographer file may follow after tabs.
+/// Reads words, one a line; a part of speech and a lexicographer file may follow after tabs. Words stay as they are
+/// written; two that are the same text to an encoder (case, underscores for spaces) count once, as the first of them.
 inline corpus read_word_list(const std::filesystem::path& file, const corpus_options& options = {},
                              corpus_report* report = nullptr) {
   corpus out;
@@ -164,7 +169,7 @@ inline corpus read_word_list(const std::filesystem::path& file, const corpus_opt
     if (std::ranges::count(options.exclude_files, fields[2]) > 0 || (!options.nouns && fields[1] == "n") ||
         (!options.adjectives && fields[1] == "a") || (!options.phrases && fields[0].find(' ') != std::string::npos)) {
       ++r.excluded;
-    } else if (!taken.insert(fields[0]).second) {
+    } else if (!taken.insert(detail::lower_case_words(fields[0])).second) {
       ++r.repeated;
     } else {
       out.words.push_back(std::move(fields[0]));
