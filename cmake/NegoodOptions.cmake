@@ -12,7 +12,7 @@ negood_component_option(NEGOOD_EIGEN AUTO "Component eigen: the Eigen backend")
 negood_component_option(NEGOOD_ONEDNN AUTO "Products of the Eigen backend through oneDNN")
 negood_component_option(NEGOOD_XTENSOR AUTO "Component xtensor: the xtensor backend")
 negood_component_option(NEGOOD_TORCH OFF "Component torch: the LibTorch backend")
-negood_component_option(NEGOOD_THRUST OFF "Component thrust: the Thrust backend")
+negood_component_option(NEGOOD_THRUST AUTO "Component thrust: the Thrust backend")
 negood_component_option(NEGOOD_CUDA OFF "CUDA in the torch and thrust components")
 negood_component_option(NEGOOD_CLI AUTO "The command-line program, target negood_cli")
 

@@ -20,18 +20,22 @@
 #include <mutex>
 #include <tuple>
 
+#if defined(_OPENMP)
+#include <omp.h>
+#else
 // Debian's oneDNN runs on OpenMP. Weak: a build of it on other threads has no such functions.
 extern "C" {
 void omp_set_num_threads(int) __attribute__((weak));
 int omp_get_max_threads() __attribute__((weak));
 }
+#endif
 
 namespace negood::eigen::detail {
 
 /// Keeps oneDNN to the calling thread for as long as it lives, and then restores what the program had set.
 class single_threaded {
  public:
-  single_threaded() : before_(omp_get_max_threads && omp_set_num_threads ? omp_get_max_threads() : 1) {
+  single_threaded() : before_(has_openmp() ? omp_get_max_threads() : 1) {
     if (before_ != 1) omp_set_num_threads(1);
   }
   single_threaded(const single_threaded&) = delete;
@@ -41,6 +45,13 @@ class single_threaded {
   }
 
  private:
+  static bool has_openmp() {
+#if defined(_OPENMP)
+    return true;
+#else
+    return omp_get_max_threads && omp_set_num_threads;
+#endif
+  }
   int before_;
 };
 

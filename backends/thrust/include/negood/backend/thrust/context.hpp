@@ -1,0 +1,165 @@
+/// \file context.hpp  The context over one explicit Thrust system: processors in sequence, OpenMP, TBB, or a CUDA
+/// device.
+///
+/// Everything but products and transfers is a kernel of negood/backend/kernels/ run by `thrust::for_each_n`: a named
+/// function object, so that nvcc compiles it for the device as g++ does for the processor. Sums are the kernels' own,
+/// in one order, because `thrust::reduce` regroups them with the number of threads.
+#pragma once
+
+#include <negood/backend/kernels/overrides.hpp>
+#include <negood/backend/kernels/primitives.hpp>
+#include <negood/backend/precision.hpp>
+
+#include <algorithm>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace negood::thrust_backend {
+
+/// A row-major `[rows, cols]` matrix in the memory of a system. It moves; `ctx.clone(t)` copies.
+template <class System, class Real>
+class tensor {
+ public:
+  using value_type = Real;
+  using buffer = typename System::template buffer<Real>;
+
+  tensor() = default;
+  tensor(index_type rows, index_type cols, buffer values) : rows_(rows), cols_(cols), values_(std::move(values)) {}
+  tensor(tensor&& other) noexcept
+      : rows_(std::exchange(other.rows_, 0)), cols_(std::exchange(other.cols_, 0)), values_(std::move(other.values_)) {}
+  tensor& operator=(tensor&& other) noexcept {
+    rows_ = std::exchange(other.rows_, 0);
+    cols_ = std::exchange(other.cols_, 0);
+    values_ = std::move(other.values_);
+    return *this;
+  }
+  index_type rows() const noexcept { return rows_; }
+  index_type cols() const noexcept { return cols_; }
+  index_type size() const noexcept { return rows_ * cols_; }
+  Real* data() noexcept { return values_.data(); }
+  const Real* data() const noexcept { return values_.data(); }
+
+ private:
+  index_type rows_ = 0, cols_ = 0;
+  buffer values_;
+};
+
+/// One thread of the program uses a context at a time. `System` says where memory lies, how an index space runs and
+/// what computes products; see host_system.hpp and cuda_system.hpp.
+template <class System, class Real>
+class context : public kernel::primitives<context<System, Real>, tensor<System, Real>, Real> {
+ public:
+  using real = Real;
+  using tensor = thrust_backend::tensor<System, Real>;
+  using frozen = typename System::template frozen<Real>;
+  using options = typename System::options;
+  using overrides = kernel::overrides_by_kernels;
+  static constexpr bool index_per_element = System::index_per_element;
+
+  explicit context(options o = {}) : system_(o), products_(system_, o) {}
+  context(context&&) noexcept = default;
+  context& operator=(context&&) noexcept = default;
+
+  static constexpr std::string_view name() { return System::name(); }
+  /// The arithmetic of products really used.
+  negood::precision precision() const noexcept { return products_.precision(); }
+  System& system() noexcept { return system_; }
+
+  tensor from_host(host_view<Real> h) {
+    tensor out = uninitialised(h.rows, h.cols);
+    system_.upload(h.data, h.size(), out.data());
+    return out;
+  }
+  host_matrix<Real> to_host(const tensor& t) {
+    host_matrix<Real> out(t.rows(), t.cols());
+    system_.download(t.data(), t.size(), out.data());
+    return out;
+  }
+  index_type rows(const tensor& t) const { return t.rows(); }
+  index_type cols(const tensor& t) const { return t.cols(); }
+  index_type rows(const frozen& w) const { return w.rows(); }
+  index_type cols(const frozen& w) const { return w.cols(); }
+
+  tensor matmul(const tensor& a, const tensor& b) {
+    require_shape(a.cols() == b.rows(), "matmul", "a", a.rows(), a.cols(), "b", b.rows(), b.cols(),
+                  "inner sizes must match");
+    return product(a.rows(), b.cols(), a.cols(), a, false, b, false);
+  }
+  tensor matmul_nt(const tensor& a, const tensor& b) {
+    require_shape(a.cols() == b.cols(), "matmul_nt", "a", a.rows(), a.cols(), "b", b.rows(), b.cols(),
+                  "widths must match");
+    return product(a.rows(), b.rows(), a.cols(), a, false, b, true);
+  }
+  tensor matmul_tn(const tensor& a, const tensor& b) {
+    require_shape(a.rows() == b.rows(), "matmul_tn", "a", a.rows(), a.cols(), "b", b.rows(), b.cols(),
+                  "heights must match");
+    return product(a.cols(), b.cols(), a.rows(), a, true, b, false);
+  }
+  frozen freeze(const tensor& w) { return products_.freeze(system_, w.rows(), w.cols(), w.data()); }
+  tensor matmul(const tensor& x, const frozen& w) {
+    require_shape(x.cols() == w.rows(), "matmul", "x", x.rows(), x.cols(), "w", w.rows(), w.cols(),
+                  "inner sizes must match");
+    return frozen_product(x, w, w.cols(), false);
+  }
+  tensor matmul_nt(const tensor& x, const frozen& w) {
+    require_shape(x.cols() == w.cols(), "matmul_nt", "x", x.rows(), x.cols(), "w", w.rows(), w.cols(),
+                  "widths must match");
+    return frozen_product(x, w, w.rows(), true);
+  }
+
+  top_k_result<Real> top_k(const tensor& a, index_type k) {
+    const auto here = to_host(a);
+    const index_type n = here.rows(), c = here.cols();
+    k = std::clamp<index_type>(k, 0, c);
+    top_k_result<Real> out{host_matrix<Real>(n, k), host_matrix<index_type>(n, k)};
+    for (index_type r = 0; r < n; ++r)
+      host::top_of_row(here.data() + r * c, c, k, out.values.data() + r * k, out.indices.data() + r * k);
+    return out;
+  }
+
+  /// Tasks run one after the other; each operation inside uses all threads of the system.
+  template <class Task>
+  void for_each_task(index_type count, Task&& task) {
+    for (index_type i = 0; i < count; ++i) task(*this, i);
+  }
+  void synchronize() { system_.synchronize(); }
+
+  template <class Algorithm, class... Arguments>
+  requires requires(context& ctx, Algorithm a, Arguments&&... args) {
+    kernel::run(ctx, a, std::forward<Arguments>(args)...);
+  }
+  auto fused(Algorithm algorithm, Arguments&&... arguments) {
+    return kernel::run(*this, algorithm, std::forward<Arguments>(arguments)...);
+  }
+
+  // For the kernels.
+
+  tensor uninitialised(index_type rows, index_type cols) {
+    const auto size = static_cast<std::size_t>(host::checked_size(rows, cols));
+    return tensor(rows, cols, system_.template allocate<Real>(size));
+  }
+  auto indices(std::vector<index_type> values) { return system_.indices(std::move(values)); }
+  template <class Kernel>
+  void for_each_index(index_type n, index_type work, const Kernel& kernel) {
+    system_.for_each_index(n, work, kernel);
+  }
+
+ private:
+  tensor product(index_type m, index_type n, index_type k, const tensor& a, bool a_transposed, const tensor& b,
+                 bool b_transposed) {
+    tensor out = uninitialised(m, n);
+    products_.multiply(system_, m, n, k, a.data(), a_transposed, b.data(), b_transposed, out.data());
+    return out;
+  }
+  tensor frozen_product(const tensor& x, const frozen& w, index_type n, bool transposed) {
+    tensor out = uninitialised(x.rows(), n);
+    products_.multiply(system_, x.rows(), x.data(), w, transposed, out.data());
+    return out;
+  }
+
+  System system_;
+  typename System::template products<Real> products_;
+};
+
+}  // namespace negood::thrust_backend
