@@ -3,13 +3,60 @@
 
 namespace negood::cli {
 
+namespace {
+
+void add_words(CLI::App& to, word_options& w) {
+  to.add_option("--negatives-file", w.negatives_file,
+                "Negative words or imagined labels, one a line, used as they are");
+  to.add_option("--negative-features", w.negative_features, "Their features");
+  to.add_option("--mine", w.mine,
+                "Words to choose from: a list, a part of speech (n, a) may follow after a tab, or a WordNet folder "
+                "(Debian: /usr/share/wordnet)");
+  to.add_option("--exclude-files", w.exclude_files,
+                "Lexicographer files to leave out; InterNeg's authors leave out noun.animal and noun.food");
+  to.add_flag("--exact-names", w.exact_names,
+              "Drop only words equal to a class name letter by letter, as released code does");
+  to.add_option("--cache", w.cache, "Folder in which features of words are kept for the next run [none]");
+  to.add_option("--negative-template", w.templates,
+                "Templates of the words [--template; clipscope: \"a photo of a {}\", of the farthest]")
+      ->take_all();
+  to.add_option("--adjective-template", w.adjective_templates,
+                "Templates of words tagged a (published: \"This is a {} photo.\") [--negative-template]")
+      ->take_all();
+  to.add_option("--mining-template", w.mining_template, "clipscope: template of the words while they are chosen")
+      ->capture_default_str();
+  to.add_option("--near-template", w.near_template, "clipscope: template of the words nearest to the classes")
+      ->capture_default_str();
+  to.add_option("--super-categories", w.super_categories,
+                "csp: words that adjectives are joined to, one a line [14 of them, see docs/methods.md]");
+  to.add_option("-m,--mine-count", w.count,
+                "--mine: how many words; 0: neglabel, csp, eoe --mine-share, interneg 2000, clipscope 10000")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
+  to.add_option("--mine-share", w.share, "--mine: share of the words (Jiang et al. 2024: 0.15)")->capture_default_str();
+  to.add_option("--percentile", w.percentile,
+                "neglabel, csp, eoe: percentile of the similarities to the classes (0.95 there)")
+      ->capture_default_str();
+  to.add_option("--too-near", w.too_near, "csp: words with a larger cosine to a class come last")
+      ->capture_default_str();
+  to.add_option("--rank", w.rank, "clipscope: the rank of the cosine that orders the words")->capture_default_str();
+  to.add_option("--quota", w.quota,
+                "pos: every part of speech has its share of the words (released code); none: one ranking")
+      ->capture_default_str();
+  to.add_option("--groups", w.groups,
+                "neglabel, csp: groups of negatives [neglabel 1, csp 100 where there are that many words]");
+}
+
+}  // namespace
+
 void add_fit(CLI::App& app, command& run) {
   auto& sub = *app.add_subcommand("fit", "Learn or build a detector");
   auto o = on_parse<fit_options>(sub, run, run_fit);
   sub.add_option(
          "--method", o->method,
          "mcm (Ming et al. 2022), msp (Hendrycks & Gimpel 2017), maxlogit (Hendrycks et al. 2022), energy (Liu et "
-         "al. 2020), maxcosine, neglabel (Jiang et al. 2024), interneg (Xu et al.), eoe (Cao et al. 2024, with "
+         "al. 2020), maxcosine, neglabel (Jiang et al. 2024), csp (Chen et al. 2024), clipscope (Fu et "
+         "al. 2024), interneg (Xu et al.), eoe (Cao et al. 2024, with "
          "labels you supply), coop (Zhou et al. 2022, "
          "scored by MCM), negprompt (Li "
          "et al. 2024)")
@@ -24,35 +71,12 @@ void add_fit(CLI::App& app, command& run) {
   sub.add_option("--logit-scale", o->logit_scale, "The exponentiated scale [the model's]");
   sub.add_flag("--force-encoder", o->force_encoder, "Go on with features of another encoder; recorded in the detector");
 
-  auto* const zero = sub.add_option_group("Zero-shot methods and neglabel");
+  auto* const zero = sub.add_option_group("Class names as texts");
   zero->add_option("--template", o->text.templates,
                    "Text with {} for the name; several: their mean [\"a photo of a {}.\"]")
       ->take_all();
   zero->add_option("--text-features", o->text_features, "Text features of the names instead of a model");
-  zero->add_option("--negatives-file", o->negatives_file,
-                   "neglabel, eoe: negative words or imagined labels, one a line");
-  zero->add_option("--negative-features", o->negative_features, "neglabel, eoe: their features");
-  zero->add_option("--mine", o->mine, "neglabel: selects its words from this list by percentile distance");
-  zero->add_option("--negative-template", o->negative_templates, "Templates of the negative words [--template]")
-      ->take_all();
-  zero->add_option("-m,--mine-count", o->mine_count, "--mine: how many words; 0: --mine-share, interneg 2000")
-      ->capture_default_str();
-  zero->add_option("--mine-share", o->mine_share, "--mine: share of the words (Jiang et al. 2024: 0.15)")
-      ->capture_default_str();
-  zero->add_option("--percentile", o->percentile, "--mine: percentile of the similarities to the classes (0.95 there)")
-      ->capture_default_str();
-  zero->add_option("--groups", o->groups, "neglabel: groups of negatives (100 in the paper, for 10,000 words)")
-      ->capture_default_str();
-
-  auto* const inter = sub.add_option_group("interneg: words from --mine (a list, or a WordNet folder), -m of them");
-  inter
-      ->add_option("--quota", o->quota,
-                   "pos: every part of speech has its share of the words (released code); none: one ranking (paper)")
-      ->capture_default_str();
-  inter->add_option("--exclude-files", o->exclude_files,
-                    "Lexicographer files to leave out; the authors leave out noun.animal and noun.food");
-  inter->add_flag("--exact-names", o->exact_names,
-                  "Drop only words equal to a class name letter by letter, as released code does");
+  add_words(*sub.add_option_group("Negative words of neglabel, csp, eoe, clipscope and interneg"), o->words);
 
   auto* const data = sub.add_option_group("Training data of coop, negprompt and interneg (its image proxies)");
   data->add_option("--train", o->train, "Image list ('path label' a line, .csv), or a folder of class folders");

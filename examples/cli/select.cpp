@@ -1,12 +1,11 @@
-// negood select: negative words by NegLabel's percentile or InterNeg's deviation degree, from features.
+// negood select: negative words by NegLabel's percentile, CSP's and CLIPScope's variants of it, or InterNeg's deviation
+// degree, from features.
 #include "commands.hpp"
 
 #include <negood/io/atomic_file.hpp>
-#include <negood/io/corpus.hpp>
+#include <negood/select/both_ends.hpp>
+#include <negood/select/csp.hpp>
 #include <negood/select/deviation_degree.hpp>
-#include <negood/select/percentile.hpp>
-
-#include <map>
 
 namespace negood::cli {
 namespace {
@@ -24,30 +23,31 @@ choice by_percentile(B& ctx, const select_options& o, const host_matrix<float>& 
   const auto rule = choose<percentile_rule>(
       "--percentile-rule", o.percentile_rule,
       {{"floor", percentile_rule::floor_index}, {"interpolated", percentile_rule::interpolated}});
-  std::map<std::string, std::vector<index_type>> rows;
-  for (index_type i = 0; i < candidates.rows(); ++i)
-    rows[tags.empty() ? std::string() : tags[static_cast<std::size_t>(i)]].push_back(i);
-  choice out;
-  const index_type total = std::min(o.count, candidates.rows());
-  index_type left = total, tags_left = static_cast<index_type>(rows.size());
-  for (const auto& [tag, here] : rows) {
-    const auto n = static_cast<index_type>(here.size());
-    const index_type quota = --tags_left == 0 ? left : total * n / candidates.rows();
-    left -= quota;
-    if (quota == 0) continue;
-    host_matrix<float> part(n, candidates.cols());
-    std::vector<std::string> part_words;
-    for (index_type k = 0; k < n; ++k) {
-      std::ranges::copy(candidates.row(here[static_cast<std::size_t>(k)]), part.row(k).begin());
-      part_words.push_back(words[static_cast<std::size_t>(here[static_cast<std::size_t>(k)])]);
-    }
-    for (auto w : select_by_percentile(ctx, part.view(), std::span<const std::string>(part_words), id_text.view(),
-                                       {.count = quota, .percentile = o.percentile, .rule = rule})) {
-      w.index = here[static_cast<std::size_t>(w.index)];
-      out.words.push_back(w);
-    }
-  }
-  out.report = {{"key", "percentile of the cosines to the classes, smaller first"}};
+  const auto ranking = select_by_percentile(ctx, candidates.view(), std::span<const std::string>(words), id_text.view(),
+                                            {.count = candidates.rows(), .percentile = o.percentile, .rule = rule});
+  return {first_of_each_tag(ranking, tags, {.count = o.count}),
+          {{"key", "percentile of the cosines to the classes, smaller first"}}};
+}
+
+template <Backend B>
+choice by_csp(B& ctx, const select_options& o, const host_matrix<float>& candidates,
+              const std::vector<std::string>& words, const std::vector<std::string>& tags,
+              const host_matrix<float>& id_text) {
+  const auto s = select_by_csp(ctx, candidates.view(), std::span<const std::string>(words), id_text.view(),
+                               {.percentile = o.percentile, .count = o.count, .tags = tags});
+  return {s.words,
+          {{"key", "percentile of the cosines to the classes, smaller first; near copies of a class last"},
+           {"words_too_near", s.too_near}}};
+}
+
+template <Backend B>
+choice by_both_ends(B& ctx, const select_options& o, const host_matrix<float>& candidates,
+                    const std::vector<std::string>& words, const host_matrix<float>& id_text) {
+  auto s =
+      select_both_ends(ctx, candidates.view(), std::span<const std::string>(words), id_text.view(), {.count = o.count});
+  choice out{std::move(s.farthest), {{"key", "50th-largest cosine to the classes; farthest first, then nearest"}}};
+  out.report["farthest"] = out.words.size();
+  out.words.insert(out.words.end(), s.nearest.begin(), s.nearest.end());
   return out;
 }
 
@@ -94,9 +94,16 @@ int select(B& ctx, const select_options& o) {
   const bool by_tag =
       choose<bool>("--quota", o.quota, {{"pos", true}, {"none", false}}) && std::ranges::count(tags, "") == 0;
   const auto quota_tags = by_tag ? tags : std::vector<std::string>();
-  const auto chosen = choose<int>("--method", o.method, {{"neglabel", 0}, {"interneg", 1}}) == 0
-                          ? by_percentile(ctx, o, candidates, words, quota_tags, id_text)
-                          : by_deviation(ctx, o, candidates, words, quota_tags, id_text);
+  enum class rule { percentile, csp, both_ends, deviation };
+  const auto how = choose<rule>("--method", o.method,
+                                {{"neglabel", rule::percentile},
+                                 {"csp", rule::csp},
+                                 {"clipscope", rule::both_ends},
+                                 {"interneg", rule::deviation}});
+  const auto chosen = how == rule::percentile  ? by_percentile(ctx, o, candidates, words, quota_tags, id_text)
+                      : how == rule::csp       ? by_csp(ctx, o, candidates, words, quota_tags, id_text)
+                      : how == rule::both_ends ? by_both_ends(ctx, o, candidates, words, id_text)
+                                               : by_deviation(ctx, o, candidates, words, quota_tags, id_text);
   ordered_json out{{"method", o.method}, {"candidates", words.size()}, {"quota", by_tag ? "pos" : "none"}};
   out.update(chosen.report);
   auto& list = out["selected"] = ordered_json::array();
