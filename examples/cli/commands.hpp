@@ -2,6 +2,7 @@
 #pragma once
 
 #include "data.hpp"
+#include "word_options.hpp"
 
 #include <optional>
 #include <string>
@@ -27,15 +28,7 @@ struct fit_options {
   std::string train, root, train_features, train_labels, text_features;
   std::optional<double> logit_scale, temperature;
   bool force_encoder = false;
-  // neglabel
-  std::string negatives_file, negative_features, mine;
-  std::vector<std::string> negative_templates;
-  index_type groups = 1, mine_count = 0;
-  double mine_share = 0.15, percentile = 0.95;
-  // interneg
-  std::string quota = "pos";
-  std::vector<std::string> exclude_files;
-  bool exact_names = false;
+  word_options words;  // neglabel, csp, eoe, clipscope, interneg
   // negprompt and coop
   std::string preset = "paper";
   std::optional<index_type> ctx, negatives, stage1_epochs, stage2_epochs, epochs, steps, stage1_steps, batch,
