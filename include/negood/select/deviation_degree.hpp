@@ -1,9 +1,11 @@
 /// \file deviation_degree.hpp  InterNeg's selection of negative words by inter-modal distance (Xu et al., Eqs. 7-10).
 #pragma once
 
+#include <negood/math/fixed_order_dot.hpp>
 #include <negood/select/percentile.hpp>
 
 #include <map>
+#include <numeric>
 #include <optional>
 
 namespace negood {
@@ -53,8 +55,8 @@ host_matrix<float> class_proxies(const host_matrix<Real>& features, std::span<co
 ///     candidate(y)  <=>  margin(y) = min_i ( <e_i, p_i> - <y, p_i> ) > 0          (strict)
 ///     D(y)          =  mean_i ( <e_i, p_i> - <y, p_i> ) = mean_i <e_i, p_i> - <y, mean_i p_i>
 ///
-/// e_i is the text and p_i the image proxy of class i. All sums run over the width in order, so that a y equal to e_i
-/// has a margin of exactly zero or less and is refused on every machine.
+/// e_i is the text and p_i the image proxy of class i. All sums have the one order of `fixed_order_dot`, so that a y
+/// equal to e_i has a margin of exactly zero or less and is refused on every machine.
 class inter_modal_distances {
  public:
   /// \throws error negood.select.1 for shapes that differ, .2 without classes, .4 for NaN or Inf
@@ -67,7 +69,7 @@ class inter_modal_distances {
     detail::require_numbers(id_text, "id_text");
     detail::require_numbers(proxies, "proxies");
     for (index_type i = 0; i < proxies.rows; ++i) {
-      base_.push_back(dot(id_text.row(i), proxies.row(i)));
+      base_.push_back(fixed_order_dot(id_text.row(i), proxies.row(i)));
       for (index_type d = 0; d < width_; ++d) mean_[static_cast<std::size_t>(d)] += double(proxies(i, d));
     }
     for (double& v : mean_) v /= double(classes());
@@ -83,10 +85,7 @@ class inter_modal_distances {
 
   /// D(y), the deviation degree: larger = farther from all classes.
   double degree(std::span<const float> y) const {
-    double sum = 0;
-    for (index_type d = 0; d < width_; ++d)
-      sum += double(y[static_cast<std::size_t>(d)]) * mean_[static_cast<std::size_t>(d)];
-    return mean_base_ - sum;
+    return mean_base_ - fixed_order_dot(y, std::span<const double>(mean_));
   }
 
   struct nearest_veto {
@@ -94,19 +93,16 @@ class inter_modal_distances {
     index_type class_index;  ///< where the minimum is, the first of equals
   };
   nearest_veto margin(std::span<const float> y) const {
-    nearest_veto out{base_[0] - dot(y, proxies().row(0)), 0};
+    const auto excess = [&](index_type i) {
+      return base_[static_cast<std::size_t>(i)] - fixed_order_dot(y, proxies().row(i));
+    };
+    nearest_veto out{excess(0), 0};
     for (index_type i = 1; i < classes(); ++i)
-      if (const double m = base_[static_cast<std::size_t>(i)] - dot(y, proxies().row(i)); m < out.margin) out = {m, i};
+      if (const double m = excess(i); m < out.margin) out = {m, i};
     return out;
   }
 
  private:
-  static double dot(std::span<const float> a, std::span<const float> b) {
-    double sum = 0;
-    for (std::size_t d = 0; d < a.size(); ++d) sum += double(a[d]) * double(b[d]);
-    return sum;
-  }
-
   index_type width_;
   std::vector<float> proxies_;
   std::vector<double> base_, mean_;
@@ -143,33 +139,35 @@ struct select_by_deviation_t {
                                  const inter_modal_distances& classes, const deviation_options& options = {}) const {
     check(candidates, words, classes, options);
     const index_type n = candidates.rows;
-    std::vector<double> key(static_cast<std::size_t>(n));
-    constexpr index_type rows_of_task = 512;
-    ctx.for_each_task((n + rows_of_task - 1) / rows_of_task, [&](auto&, index_type t) {
-      for (index_type i = t * rows_of_task; i < std::min(n, (t + 1) * rows_of_task); ++i)
-        key[static_cast<std::size_t>(i)] = classes.degree(candidates.row(i));
-    });
-    std::vector<index_type> order(static_cast<std::size_t>(n));
-    for (index_type i = 0; i < n; ++i) order[static_cast<std::size_t>(i)] = i;
-    std::ranges::sort(order, [&](index_type a, index_type b) {
+    const auto key = degrees(ctx, candidates, classes);
+    const auto before = [&](index_type a, index_type b) {
       const auto x = static_cast<std::size_t>(a), y = static_cast<std::size_t>(b);
       if (key[x] != key[y]) return key[x] > key[y];
       const int by_word = words[x].compare(words[y]);
       return by_word != 0 ? by_word < 0 : a < b;
-    });
+    };
+    std::vector<index_type> order(static_cast<std::size_t>(n));
+    std::iota(order.begin(), order.end(), index_type{0});
 
     deviation_selection out;
     out.vetoes.resize(static_cast<std::size_t>(classes.classes()));
     condition<B> test(ctx, candidates, classes);
-    std::map<std::string_view, std::vector<index_type>> passed;  // by tag, in the order of D
+    std::map<std::string_view, std::vector<index_type>> passed;  // by tag
     const auto tag_of = [&](index_type i) {
       return options.tags.empty() ? std::string_view{} : std::string_view(options.tags[static_cast<std::size_t>(i)]);
     };
     const bool all = !options.tags.empty() || !options.lazy;
+    index_type sorted = 0;  // rows of `order` that stand in their final place
     for (index_type first = 0; first < n && (all || out.passed <= options.count);) {
       // One word beyond M tells whether the cut runs through a tie.
       const index_type wanted = all ? n : std::max<index_type>(512, options.count + 1 - out.passed);
       const index_type count = std::min(n - first, wanted);
+      if (!all && sorted < first + count) {
+        const index_type end = std::min(n, std::max(first + count, 2 * sorted));
+        if (end < n) std::nth_element(order.begin() + sorted, order.begin() + end, order.end(), before);
+        std::sort(order.begin() + sorted, order.begin() + end, before);
+        sorted = end;
+      }
       const auto vetoes = test(
           std::span<const index_type>(order).subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(count)));
       for (index_type k = 0; k < count; ++k) {
@@ -188,23 +186,38 @@ struct select_by_deviation_t {
     if (out.passed == 0) refuse(out);
     index_type left = std::min(options.count, out.passed), tags_left = static_cast<index_type>(passed.size());
     const index_type total = left;
-    for (const auto& [tag, rows] : passed) {
+    for (auto& [tag, rows] : passed) {
       const auto here = static_cast<index_type>(rows.size());
       const index_type quota = --tags_left == 0 ? left : total * here / out.passed;
       left -= quota;
+      if (quota < here) std::nth_element(rows.begin(), rows.begin() + quota, rows.end(), before);
+      std::sort(rows.begin(), rows.begin() + quota, before);
       for (index_type k = 0; k < quota; ++k) {
         const auto i = rows[static_cast<std::size_t>(k)];
         out.words.push_back({i, key[static_cast<std::size_t>(i)]});
       }
-      for (index_type k = quota; quota > 0 && k < here; ++k) {
-        if (key[static_cast<std::size_t>(rows[static_cast<std::size_t>(k)])] != out.words.back().key) break;
-        ++out.ties_at_boundary;
-      }
+      for (index_type k = quota; quota > 0 && k < here; ++k)
+        if (key[static_cast<std::size_t>(rows[static_cast<std::size_t>(k)])] == out.words.back().key)
+          ++out.ties_at_boundary;
     }
     return out;
   }
 
  private:
+  /// D of every candidate. A NaN or an infinity in a row makes its D one, so that the corpus is read once.
+  template <Backend B>
+  static std::vector<double> degrees(B& ctx, host_view<float> candidates, const inter_modal_distances& classes) {
+    std::vector<double> key(static_cast<std::size_t>(candidates.rows));
+    constexpr index_type rows_of_task = 512;
+    ctx.for_each_task((candidates.rows + rows_of_task - 1) / rows_of_task, [&](auto&, index_type t) {
+      for (index_type i = t * rows_of_task; i < std::min(candidates.rows, (t + 1) * rows_of_task); ++i)
+        key[static_cast<std::size_t>(i)] = classes.degree(candidates.row(i));
+    });
+    for (std::size_t i = 0; i < key.size(); ++i)
+      if (!std::isfinite(key[i])) detail::refuse_row("candidates", static_cast<index_type>(i));
+    return key;
+  }
+
   /// The candidate condition for many rows: a float product sorts out the clear cases, double decides the others.
   template <Backend B>
   class condition {
@@ -231,15 +244,22 @@ struct select_by_deviation_t {
         for (index_type k = 0; k < count; ++k)
           std::ranges::copy(candidates_.row(rows[static_cast<std::size_t>(first + k)]), block.row(k).begin());
         const auto z = worker.matmul_nt(worker.from_host(block.view()), proxies_);
-        const auto worst = worker.top_k(worker.map_cols(element::subtract{}, z, *base_), 1);
+        const auto excess = worker.map_cols(element::subtract{}, z, *base_);                  // -margin by class
+        const auto worst = worker.to_host(worker.reduce_rows(reduction::maximum{}, excess));  // [count, 1]
+        std::vector<index_type> refused;
         for (index_type k = 0; k < count; ++k) {
-          const double excess = double(worst.values(k, 0));  // -margin
+          out[static_cast<std::size_t>(first + k)] = -1;
+          if (double(worst(k, 0)) >= -tolerance_) refused.push_back(k);
+        }
+        if (refused.empty()) return;
+        const auto where = worker.top_k(worker.gather_rows(excess, refused), 1).indices;
+        for (std::size_t r = 0; r < refused.size(); ++r) {
+          const index_type k = refused[r];
           auto& veto = out[static_cast<std::size_t>(first + k)];
-          veto = excess < -tolerance_ ? -1 : worst.indices(k, 0);
-          if (std::abs(excess) <= tolerance_) {
-            const auto exact = classes_.margin(candidates_.row(rows[static_cast<std::size_t>(first + k)]));
-            veto = exact.margin > 0 ? -1 : exact.class_index;
-          }
+          veto = where(static_cast<index_type>(r), 0);
+          if (double(worst(k, 0)) > tolerance_) continue;
+          const auto exact = classes_.margin(candidates_.row(rows[static_cast<std::size_t>(first + k)]));
+          veto = exact.margin > 0 ? -1 : exact.class_index;
         }
       });
       return out;
@@ -270,7 +290,6 @@ struct select_by_deviation_t {
     if (candidates.rows == 0) fail(error_category::data, "negood.select.2", where, "there are no candidates");
     if (options.count < 1)
       fail(error_category::usage, "negood.select.3", where, "the number of words to select is not positive");
-    detail::require_numbers(candidates, "candidates");
   }
 
   [[noreturn]] static void refuse(const deviation_selection& s) {

@@ -4,11 +4,15 @@
 #include <negood/backend/concepts.hpp>
 #include <negood/backend/precision.hpp>
 #include <negood/metric/convention.hpp>
+#include <negood/select/order_statistic.hpp>
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cmath>
+#include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace negood {
@@ -81,11 +85,21 @@ inline double percentile_of(std::span<double> values, double percentile, percent
   return value + weight * (next - value);
 }
 
+/// The first row of `m` from row `first` on, of `count`, that holds a NaN or an infinity; -1 if there is none.
+inline index_type row_without_number(host_view<float> m, index_type first, index_type count) {
+  for (index_type r = first; r < first + count; ++r) {
+    std::uint32_t bad = 0;  // without leaving early, so that it vectorises; exponents of ones only are no numbers
+    for (const float v : m.row(r)) bad |= (std::bit_cast<std::uint32_t>(v) & 0x7f800000U) == 0x7f800000U ? 1U : 0U;
+    if (bad != 0) return r;
+  }
+  return -1;
+}
+[[noreturn]] inline void refuse_row(std::string_view name, index_type row) {
+  fail(error_category::data, "negood.select.4", "select_by_percentile",
+       std::string(name) + " holds NaN or Inf in row " + std::to_string(row), "remove such rows");
+}
 inline void require_numbers(host_view<float> m, std::string_view name) {
-  for (index_type i = 0; i < m.size(); ++i)
-    if (!std::isfinite(m.data[i]))
-      fail(error_category::data, "negood.select.4", "select_by_percentile",
-           std::string(name) + " holds NaN or Inf in row " + std::to_string(i / m.cols), "remove such rows");
+  if (const index_type r = row_without_number(m, 0, m.rows); r >= 0) refuse_row(name, r);
 }
 
 inline void check_percentile_selection(host_view<float> candidates, std::span<const std::string> words,
@@ -110,7 +124,6 @@ inline void check_percentile_selection(host_view<float> candidates, std::span<co
   if (!(options.percentile >= 0 && options.percentile <= 1))
     fail(error_category::usage, "negood.select.3", where, "the percentile is not in [0, 1]",
          "0.95 is the published one");
-  require_numbers(candidates, "candidates");
   require_numbers(id_text, "id_text");
 }
 
@@ -125,8 +138,10 @@ inline std::vector<selected_word> smallest_keys(std::vector<selected_word> all, 
     const int order = words[static_cast<std::size_t>(a.index)].compare(words[static_cast<std::size_t>(b.index)]);
     return order != 0 ? order < 0 : a.index < b.index;
   };
-  std::partial_sort(all.begin(), all.begin() + wanted, all.end(), before);
+  if (wanted < static_cast<index_type>(all.size()))
+    std::nth_element(all.begin(), all.begin() + wanted, all.end(), before);
   all.resize(static_cast<std::size_t>(wanted));
+  std::ranges::sort(all, before);
   return all;
 }
 
@@ -148,29 +163,79 @@ tensor_t<B> upload(B& ctx, host_view<float> m) {
   return ctx.from_host(out.view());
 }
 
-/// The number at `rank` of a row's exact similarities, which `near` holds up to `tolerance`. What is surely below the
-/// number at that rank is counted, what is surely above is ignored, and the few between are summed in double.
-template <class Real>
-double exact_rank(std::span<const float> row, host_view<float> id_text, std::span<const Real> near,
-                  std::vector<Real>& scratch, index_type rank, double tolerance) {
-  scratch.assign(near.begin(), near.end());
-  std::nth_element(scratch.begin(), scratch.begin() + rank, scratch.end());
-  const double middle = static_cast<double>(scratch[static_cast<std::size_t>(rank)]);
-  std::vector<double> between;
-  for (std::size_t k = 0; k < near.size(); ++k) {
-    const double off = static_cast<double>(near[k]) - middle;
-    if (off < -2 * tolerance) {
-      --rank;
-    } else if (off <= 2 * tolerance) {
-      const auto text = id_text.row(static_cast<index_type>(k));
-      double sum = 0;
-      for (std::size_t d = 0; d < row.size(); ++d) sum += static_cast<double>(row[d]) * static_cast<double>(text[d]);
-      between.push_back(sum);
-    }
+/// Dot products whose sums run over the width in order, four side by side: one alone waits for each addition.
+struct dot_pair {
+  const float *a, *b;
+};
+inline void ordered_dots(std::span<const dot_pair> pairs, index_type width, std::vector<double>& out) {
+  constexpr std::size_t together = 4;
+  out.resize(pairs.size());
+  for (std::size_t first = 0; first < pairs.size(); first += together) {
+    const auto pair = [&](std::size_t k) { return pairs[std::min(first + k, pairs.size() - 1)]; };
+    const std::array<dot_pair, together> p{pair(0), pair(1), pair(2), pair(3)};
+    std::array<double, together> sums{};
+    for (index_type d = 0; d < width; ++d)
+      for (std::size_t k = 0; k < together; ++k)
+        sums[k] += static_cast<double>(p[k].a[d]) * static_cast<double>(p[k].b[d]);
+    for (std::size_t k = 0; k < together && first + k < pairs.size(); ++k) out[first + k] = sums[k];
   }
-  std::nth_element(between.begin(), between.begin() + rank, between.end());
-  return between[static_cast<std::size_t>(rank)];
 }
+
+/// Finds the numbers at given ranks of rows of exact similarities, which are known up to a tolerance. What is surely
+/// below the number at a rank is counted, what is surely above is ignored, and the few between are summed in double,
+/// for many rows at once.
+template <class Real>
+class exact_ranks {
+ public:
+  exact_ranks(host_view<float> id_text, double tolerance) : id_text_(id_text), tolerance_(tolerance) {}
+
+  void clear() {
+    pairs_.clear();
+    asked_.clear();
+  }
+  /// Asks for the number at `rank` of ascending <row, id_n>; `near` holds them up to the tolerance.
+  void ask(std::span<const float> row, std::span<const Real> near, index_type rank) {
+    const auto n = static_cast<index_type>(near.size());
+    largest_.find(near, n - rank);
+    const double middle = static_cast<double>(largest_.value(near, n - rank));
+    const double from = middle - 2 * tolerance_, to = middle + 2 * tolerance_;
+    // Rounded to Real the lower end may lie above itself: one step down keeps every entry that counts.
+    const Real lowest = std::nextafter(static_cast<Real>(from), -std::numeric_limits<Real>::infinity());
+    if (largest_.threshold() > lowest) largest_.collect(near, lowest);
+    const std::size_t first = pairs_.size();
+    index_type not_below = 0;
+    for (const std::uint32_t k : largest_.positions()) {
+      const double z = static_cast<double>(near[k]);
+      if (z < from) continue;
+      ++not_below;
+      if (z <= to) pairs_.push_back({row.data(), id_text_.row(static_cast<index_type>(k)).data()});
+    }
+    asked_.push_back({first, pairs_.size() - first, static_cast<std::size_t>(rank - (n - not_below))});
+  }
+  /// The numbers asked for, in the order of asking.
+  std::vector<double> answers() {
+    ordered_dots(pairs_, id_text_.cols, sums_);
+    std::vector<double> out;
+    out.reserve(asked_.size());
+    for (const auto& a : asked_) {
+      const std::span<double> between(sums_.data() + a.first, a.count);
+      std::nth_element(between.begin(), between.begin() + static_cast<std::ptrdiff_t>(a.rank), between.end());
+      out.push_back(between[a.rank]);
+    }
+    return out;
+  }
+
+ private:
+  struct question {
+    std::size_t first, count, rank;
+  };
+  host_view<float> id_text_;
+  double tolerance_;
+  largest_entries<Real> largest_;
+  std::vector<dot_pair> pairs_;
+  std::vector<question> asked_;
+  std::vector<double> sums_;
+};
 
 }  // namespace detail
 
@@ -187,6 +252,7 @@ double exact_rank(std::span<const float> row, host_view<float> id_text, std::spa
 inline std::vector<selected_word> select_by_percentile(host_view<float> candidates, std::span<const std::string> words,
                                                        host_view<float> id_text, const percentile_options& options) {
   detail::check_percentile_selection(candidates, words, id_text, options);
+  detail::require_numbers(candidates, "candidates");
   const auto n = static_cast<std::size_t>(id_text.rows), width = static_cast<std::size_t>(id_text.cols);
   std::vector<double> id_transposed(n * width), row(n);
   for (std::size_t k = 0; k < n; ++k)
@@ -211,20 +277,29 @@ std::vector<selected_word> select_by_percentile(B& ctx, host_view<float> candida
   const auto [low, weight] = detail::rank_of(id_text.rows, options.percentile, options.rule);
   std::vector<selected_word> all(static_cast<std::size_t>(candidates.rows));
   constexpr index_type block = 256;
-  ctx.for_each_task((candidates.rows + block - 1) / block, [&, low = low, weight = weight](auto& worker, index_type t) {
+  const index_type blocks = (candidates.rows + block - 1) / block;
+  std::vector<index_type> bad(static_cast<std::size_t>(blocks), -1);
+  ctx.for_each_task(blocks, [&, low = low, weight = weight](auto& worker, index_type t) {
     const index_type first = t * block, count = std::min(block, candidates.rows - first);
+    auto& without_number = bad[static_cast<std::size_t>(t)];
+    without_number = detail::row_without_number(candidates, first, count);
+    if (without_number >= 0) return;
     const auto near =
         worker.to_host(worker.matmul_nt(detail::upload(worker, candidates.slice_rows(first, count)), texts));
-    std::vector<real_t<B>> scratch;
+    detail::exact_ranks<real_t<B>> ranks(id_text, tolerance);
+    const bool two = weight != 0;
+    for (index_type k = 0; k < count; ++k)
+      for (index_type next = 0; next < (two ? 2 : 1); ++next)
+        ranks.ask(candidates.row(first + k), std::as_const(near).row(k), low + next);
+    const auto exact = ranks.answers();
     for (index_type k = 0; k < count; ++k) {
-      const auto row = candidates.row(first + k);
-      const std::span<const real_t<B>> similarities = near.row(k);
-      double key = detail::exact_rank(row, id_text, similarities, scratch, low, tolerance);
-      if (weight != 0)
-        key += weight * (detail::exact_rank(row, id_text, similarities, scratch, low + 1, tolerance) - key);
+      double key = exact[static_cast<std::size_t>(two ? 2 * k : k)];
+      if (two) key += weight * (exact[static_cast<std::size_t>(2 * k + 1)] - key);
       all[static_cast<std::size_t>(first + k)] = {first + k, key};
     }
   });
+  for (const index_type r : bad)
+    if (r >= 0) detail::refuse_row("candidates", r);
   return detail::smallest_keys(std::move(all), words, options);
 }
 
