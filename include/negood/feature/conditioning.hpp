@@ -49,18 +49,18 @@ std::vector<double> exact_feature(std::span<const Real> c, std::span<const Real>
   return u;
 }
 
-/// The labels of a block that must be computed again, found from r = |c|/|u| `[K, n]` and the bound
-/// kappa <= r^2 (1 + max|delta_k| + |b_k|/min|c|)^2.
+/// The labels of a block that must be computed again, found from r = |c|/|u| and the bound
+/// kappa <= r^2 (1 + max|delta_k| + |b_k|/min|c|)^2. `ratio` is the largest r of each condition, `t` is 1/|u|.
 template <Backend B>
 std::vector<exact_label> exact_labels(B& ctx, const label_block<B>& labels, const residual_map<B>& map,
-                                      const tensor_t<B>& ratio, const conditioning_options& options,
-                                      conditioning_report& report) {
+                                      const tensor_t<B>& ratio, const tensor_t<B>& t,
+                                      const conditioning_options& options, conditioning_report& report) {
   using real = real_t<B>;
-  const auto largest = ctx.to_host(ctx.reduce_rows(reduction::maximum{}, ratio));
+  const auto largest = ctx.to_host(ratio);
   const auto delta2 = ctx.to_host(ctx.reduce_rows(reduction::maximum{}, ctx.map(element::square{}, map.delta)));
   const auto shift2 = ctx.to_host(ctx.reduce_rows(reduction::sum{}, ctx.map(element::square{}, map.shift)));
   std::vector<exact_label> out;
-  host_matrix<real> all, delta, shift;
+  host_matrix<real> all, s2_of, delta, shift;
   for (index_type k = 0; k < largest.rows(); ++k) {
     const double d = std::sqrt(double(delta2(k, 0)));
     const double reach = 1 + d + std::sqrt(double(shift2(k, 0)) / labels.least_s2);
@@ -69,11 +69,13 @@ std::vector<exact_label> exact_labels(B& ctx, const label_block<B>& labels, cons
     report.largest_kappa = std::max(report.largest_kappa, kappa);
     if (kappa >= options.flag_from) ++report.flagged;
     if (!(kappa >= options.recompute_from)) continue;
-    if (all.empty()) all = ctx.to_host(ratio), delta = ctx.to_host(map.delta), shift = ctx.to_host(map.shift);
+    if (all.empty())
+      all = ctx.to_host(t), s2_of = ctx.to_host(labels.s2), delta = ctx.to_host(map.delta),
+      shift = ctx.to_host(map.shift);
     const double limit = std::sqrt(options.recompute_from) / reach;
     std::vector<index_type> found;
     for (index_type i = 0; i < all.cols(); ++i)
-      if (double(all(k, i)) >= limit) found.push_back(i);
+      if (double(all(k, i)) * std::sqrt(double(s2_of(0, i))) >= limit) found.push_back(i);
     const auto c = ctx.to_host(ctx.gather_rows(labels.c, found));
     const auto target =
         labels.teacher ? ctx.to_host(ctx.gather_rows(labels.teacher->difference, found)) : host_matrix<real>();

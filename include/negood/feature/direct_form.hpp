@@ -46,10 +46,9 @@ struct direct_form {
       const auto tau = teacher(ctx, labels), f = ctx.map(element::subtract{}, u, tau);
       const auto x = detail::row_products(ctx, tau, f), y = detail::squared_lengths(ctx, f);
       const auto w = ctx.map(element::add{}, x, labels.teacher_s2);
-      const auto across =
-          ctx.map(element::subtract{}, y, ctx.map(element::divide{}, ctx.map(element::square{}, x), labels.teacher_s2));
-      const auto cosine = ctx.map(element::divide{}, ctx.map(element::multiply{}, w, t), labels.teacher_length);
-      const auto distance = detail::cosine_distance(ctx, ctx.map(element::divide{}, across, q), cosine);
+      const auto half = ctx.map(element::scale{0.5}, ctx.map(element::reciprocal{}, labels.teacher_length));
+      const auto distance = detail::cosine_distance(ctx, y, ctx.map(element::add_scaled{2.0}, y, x),
+                                                    ctx.map(element::sqrt{}, q), t, labels.teacher_length, half);
       out.distance(i, 0) = scalar_value(ctx, ctx.reduce_rows(reduction::sum{}, distance));
       ctx.paste(out.w, w, i, 0);
       ctx.paste(out.slope, ctx.map(element::add{}, x, y), i, 0);
@@ -71,7 +70,7 @@ struct direct_form {
     for (index_type k = 0; k < ctx.rows(map.delta); ++k) {
       const auto own = rows_of(rows.conditions, k);
       if (own.empty()) continue;
-      const auto u = ctx.map(element::add{}, labels.c, residual(ctx, labels, map, parameters, k));
+      const auto u = features(ctx, labels, map, parameters, k);
       const auto num = ctx.matmul_nt(ctx.gather_rows(rows.values, own), u);
       const auto t = ctx.block(norms.t, k, 0, 1, labels.count);
       ctx.scatter_add_rows(all, own, ctx.map(element::scale{scale}, ctx.map_cols(element::multiply{}, num, t)));
@@ -109,20 +108,27 @@ struct direct_form {
     const auto h = ctx.map(element::scale{weight}, ctx.map(element::reciprocal{}, labels.teacher_length));
     for (index_type k = 0; k < ctx.rows(map.delta); ++k) {
       const auto row = [&](const tensor_t<B>& m) { return ctx.block(m, k, 0, 1, labels.count); };
-      const auto u = ctx.map(element::add{}, labels.c, residual(ctx, labels, map, parameters, k));
+      const auto u = features(ctx, labels, map, parameters, k);
       const auto t = row(norms.t), t2 = ctx.map(element::square{}, t);
       const auto two_b = ctx.map(element::scale{-1.0}, ctx.map(element::multiply{}, t2, row(all)));
-      auto du = ctx.map_rows(element::multiply{}, u, column(ctx, two_b));
+      auto du = ctx.map_rows(element::multiply{}, u, detail::column(ctx, two_b));
       if (weight != 0) {
         const auto tau = teacher(ctx, labels), f = ctx.map(element::subtract{}, u, tau);
         const auto t3h = ctx.map(element::multiply{}, ctx.map(element::multiply{}, t2, t), h);
-        const auto k1 = column(ctx, ctx.map(element::multiply{}, t3h, row(norms.slope)));
-        const auto k2 = column(ctx, ctx.map(element::multiply{}, t3h, row(norms.w)));
+        const auto k1 = detail::column(ctx, ctx.map(element::multiply{}, t3h, row(norms.slope)));
+        const auto k2 = detail::column(ctx, ctx.map(element::multiply{}, t3h, row(norms.w)));
         du = ctx.map(element::subtract{}, du, ctx.map_rows(element::multiply{}, tau, k1));
         du = ctx.map(element::add{}, du, ctx.map_rows(element::multiply{}, f, k2));
       }
       spread(ctx, labels, map, k, du, onto);
     }
+  }
+
+  /// u_k of all labels, `[n, D]`.
+  template <Backend B>
+  static tensor_t<B> features(B& ctx, const label_block<B>& labels, const residual_map<B>& map,
+                              const map_parameters<tensor_t<B>>& parameters, index_type k) {
+    return ctx.map(element::add{}, labels.c, residual(ctx, labels, map, parameters, k));
   }
 
  private:
@@ -131,11 +137,6 @@ struct direct_form {
     for (std::size_t r = 0; r < conditions.size(); ++r)
       if (conditions[r] == k) out.push_back(static_cast<index_type>(r));
     return out;
-  }
-  template <Backend B>
-  static tensor_t<B> column(B& ctx, const tensor_t<B>& row) {
-    const auto host = ctx.to_host(row);
-    return ctx.from_host(host_view<real_t<B>>(host.data(), host.cols(), 1));
   }
   template <Backend B>
   static tensor_t<B> teacher(B& ctx, const label_block<B>& labels) {

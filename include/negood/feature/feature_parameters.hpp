@@ -156,6 +156,27 @@ feature_parameters<Real> feature_parameters_of(const feature_model& model,
   return out;
 }
 
+namespace detail {
+/// Refuses parameters of another model, width or number of labels. \throws error negood.krnft.3
+template <class Real>
+void require_same_form(const feature_parameters<Real>& wanted, const feature_parameters<Real>& given,
+                       std::string_view where) {
+  std::vector<std::pair<index_type, index_type>> shapes[2];
+  const feature_parameters<Real>* both[] = {&wanted, &given};
+  for (int i = 0; i < 2; ++i)
+    for (const auto& part : both[i]->parts)
+      for_each_tensor(part,
+                      [&](const char*, const host_matrix<Real>& m) { shapes[i].emplace_back(m.rows(), m.cols()); });
+  if (!(wanted.model == given.model) || shapes[0] != shapes[1])
+    fail(error_category::artifact, "negood.krnft.3", where,
+         "the given map is " + std::string(format_feature_model(given.model)) + " of width " +
+             std::to_string(given.width) + ", hidden width " + std::to_string(given.hidden) + "; wanted is " +
+             std::string(format_feature_model(wanted.model)) + ", " + std::to_string(wanted.width) + ", " +
+             std::to_string(wanted.hidden),
+         "start from a map of the same model and widths");
+}
+}  // namespace detail
+
 template <Backend B>
 using device_parameters = std::vector<map_parameters<tensor_t<B>>>;
 

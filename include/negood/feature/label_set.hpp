@@ -3,6 +3,7 @@
 
 #include <negood/backend/concepts.hpp>
 #include <negood/feature/feature_model.hpp>
+#include <negood/feature/row_blocks.hpp>
 
 #include <algorithm>
 #include <cmath>
@@ -59,13 +60,11 @@ namespace detail {
 /// The squared length of every row, `[1, rows]`.
 template <Backend B>
 tensor_t<B> squared_lengths(B& ctx, const tensor_t<B>& a) {
-  const auto column = ctx.to_host(ctx.reduce_rows(reduction::sum{}, ctx.map(element::square{}, a)));
-  return ctx.from_host(host_view<real_t<B>>(column.data(), 1, column.rows()));
+  return column(ctx, row_dots(ctx, a, a));
 }
 template <Backend B>
 tensor_t<B> row_products(B& ctx, const tensor_t<B>& a, const tensor_t<B>& b) {
-  const auto column = ctx.to_host(ctx.reduce_rows(reduction::sum{}, ctx.map(element::multiply{}, a, b)));
-  return ctx.from_host(host_view<real_t<B>>(column.data(), 1, column.rows()));
+  return column(ctx, row_dots(ctx, a, b));
 }
 
 template <Backend B>

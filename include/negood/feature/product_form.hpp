@@ -35,7 +35,7 @@ struct conditioned_rows {
 ///
 ///     X = delta.E + b.C = <c, e>,   Y = (delta o delta).E + 2 (delta o b).C + |b|^2 = |e|^2,   E = C o C
 ///     q = |c|^2 + 2X + Y,   w = |c|^2 + X,   t = q^(-1/2),   z = s t ((v o a).C + v.b)
-///     1 - cos(c, u) = (|c|^2 Y - X^2) / ( |c|^2 q (1 + w t/|c|) )
+///     1 - cos(c, u) = (Y - (|u| - |c|)^2) / (2 |u| |c|),   |u| - |c| = (2X + Y) / (|u| + |c|)
 ///
 /// At delta = b = 0 all of it is exact: q = |c|^2, X = Y = 0. Gradients, with A = s t dL/dz, T = 2B = -t^2 sum_r dL/dz
 /// z, h = lambda / (K n |tau|), k1 = t^3 (X + Y), k2 = t^3 w, and P1 = T - h k1, P2 = T + h k2:
@@ -66,55 +66,59 @@ struct product_form {
     }
     const auto floor = ctx.map(element::scale{options.floor}, labels.s2);
     const auto length = ctx.map(element::sqrt{}, labels.s2);
-    feature_norms<B> out{ctx.zeros(k, n), ctx.zeros(0, 0), ctx.zeros(0, 0), host_matrix<real_t<B>>(k, 1), {}};
-    auto ratio = ctx.zeros(k, n), distance = ctx.zeros(knowledge ? k : 0, n);
+    const auto half = ctx.map(element::scale{0.5}, ctx.map(element::reciprocal{}, labels.teacher_length));
+    feature_norms<B> out{ctx.zeros(k, n), ctx.zeros(0, 0), ctx.zeros(0, 0), {}, {}};
     if (knowledge) out.w = ctx.zeros(k, n), out.slope = ctx.zeros(k, n);
-    detail::for_each_row_block(ctx, k, [&](B& c, index_type first, index_type count, index_type) {
-      const auto part = [&](const tensor_t<B>& from, index_type row) {
-        return c.block(from, row + first, 0, count, n);
-      };
-      const auto both = [&](index_type row) {
-        auto x = part(on_c, row);
-        return model.scales() ? c.map(element::add{}, x, part(on_e, row)) : std::move(x);
-      };
-      const auto square_b = c.block(b2, first, 0, count, 1);
-      auto x = both(0);
-      auto y = c.map_rows(element::add{}, knowledge ? both(k) : c.clone(x), square_b);  // 2X + Y where not apart
-      const auto grown = knowledge ? c.map(element::add_scaled{2.0}, y, x) : c.clone(y);
-      const auto q = c.map_cols(element::maximum{}, c.map_cols(element::add{}, grown, labels.s2), floor);
-      const auto t = c.map(element::reciprocal{}, c.map(element::sqrt{}, q));
-      c.paste(out.t, t, first, 0);
-      c.paste(ratio, c.map_cols(element::multiply{}, t, length), first, 0);
-      if (!knowledge) return;
-      if (labels.teacher) {  // e + d in place of e, seen from tau
-        const auto z = part(on_d, 0);
-        y = c.map_cols(element::add{}, c.map(element::add_scaled{2.0}, y, z), labels.teacher->square);
-        x = c.map_cols(element::add{}, c.map(element::subtract{}, x, z), labels.teacher->along);
-      }
-      const auto w = c.map_cols(element::add{}, x, labels.teacher_s2);
-      const auto across =  // |e|^2 without its part along tau
-          c.map(element::subtract{}, y, c.map_cols(element::divide{}, c.map(element::square{}, x), labels.teacher_s2));
-      const auto sin2 = c.map(element::multiply{}, across, c.map(element::square{}, t));
-      const auto cosine = c.map_cols(element::divide{}, c.map(element::multiply{}, w, t), labels.teacher_length);
-      c.paste(distance, detail::cosine_distance(c, sin2, cosine), first, 0);
-      c.paste(out.w, w, first, 0);
-      c.paste(out.slope, c.map(element::add{}, x, y), first, 0);
-    });
-    out.exact = detail::exact_labels(ctx, labels, map, ratio, options, report);
+    auto ratio = ctx.zeros(k, 1), distance = ctx.zeros(k, 1);  // largest |c|/|u|; sums of 1 - cos
+    const auto pass = [&](tensor_t<B>* each_distance) {
+      detail::for_each_row_block(ctx, k, [&](B& c, index_type first, index_type count, index_type) {
+        const auto part = [&](const tensor_t<B>& from, index_type row) {
+          return c.block(from, row + first, 0, count, n);
+        };
+        const auto both = [&](index_type row) {
+          auto x = part(on_c, row);
+          return model.scales() ? c.map(element::add{}, x, part(on_e, row)) : std::move(x);
+        };
+        auto x = both(0);
+        auto y = c.map_rows(element::add{}, knowledge ? both(k) : std::move(x), c.block(b2, first, 0, count, 1));
+        auto grown = knowledge ? c.map(element::add_scaled{2.0}, y, x) : std::move(y);  // q - |c|^2
+        const auto q = c.map_cols(element::maximum{}, c.map_cols(element::add{}, grown, labels.s2), floor);
+        const auto l = c.map(element::sqrt{}, q), t = c.map(element::reciprocal{}, l);
+        c.paste(out.t, t, first, 0);
+        c.paste(ratio, c.reduce_rows(reduction::maximum{}, c.map_cols(element::multiply{}, t, length)), first, 0);
+        if (!knowledge) return;
+        if (labels.teacher) {  // e + d in place of e, seen from tau
+          const auto z = part(on_d, 0);
+          y = c.map_cols(element::add{}, c.map(element::add_scaled{2.0}, y, z), labels.teacher->square);
+          x = c.map_cols(element::add{}, c.map(element::subtract{}, x, z), labels.teacher->along);
+          grown = c.map(element::add_scaled{2.0}, y, x);
+        }
+        c.paste(out.w, c.map_cols(element::add{}, x, labels.teacher_s2), first, 0);
+        c.paste(out.slope, c.map(element::add{}, x, y), first, 0);
+        const auto d = detail::cosine_distance(c, y, grown, l, t, labels.teacher_length, half);
+        c.paste(distance, c.reduce_rows(reduction::sum{}, d), first, 0);
+        if (each_distance) c.paste(*each_distance, d, first, 0);
+      });
+    };
+    pass(nullptr);
+    out.exact = detail::exact_labels(ctx, labels, map, ratio, out.t, options, report);
     if (!out.exact.empty()) {
       const auto rewrite = [&](tensor_t<B>& tensor, auto value) {
         auto host = ctx.to_host(tensor);
         for (const auto& e : out.exact) host(e.condition, e.label) = static_cast<real_t<B>>(value(e));
         tensor = ctx.from_host(host.view());
       };
-      rewrite(out.t, [](const auto& e) { return 1 / std::sqrt(e.q); });
       if (knowledge) {
+        auto each = ctx.zeros(k, n);
+        pass(&each);
+        rewrite(each, [](const auto& e) { return e.distance; });
+        distance = ctx.reduce_rows(reduction::sum{}, each);
         rewrite(out.w, [](const auto& e) { return e.w; });
         rewrite(out.slope, [](const auto& e) { return e.slope; });
-        rewrite(distance, [](const auto& e) { return e.distance; });
       }
+      rewrite(out.t, [](const auto& e) { return 1 / std::sqrt(e.q); });
     }
-    if (knowledge) out.distance = ctx.to_host(ctx.reduce_rows(reduction::sum{}, distance));
+    if (knowledge) out.distance = ctx.to_host(distance);
     return out;
   }
 
@@ -125,22 +129,23 @@ struct product_form {
                      double scale, tensor_t<B>& z) {
     const index_type r = ctx.rows(rows.values), n = labels.count;
     const auto delta = ctx.gather_rows(map.delta, rows.conditions), b = ctx.gather_rows(map.shift, rows.conditions);
-    const auto scaled = ctx.map(element::multiply{}, rows.values, ctx.map(element::shift{1.0}, delta));
+    const auto values = ctx.map(element::scale{scale}, rows.values);  // s v: one pass less over what is wide
+    const auto scaled = ctx.map(element::multiply{}, values, ctx.map(element::shift{1.0}, delta));
     const auto on_c = ctx.matmul_nt(scaled, labels.packed);
-    const auto constant = detail::row_dots(ctx, rows.values, b);
+    const auto constant = detail::row_dots(ctx, values, b);
     detail::for_each_row_block(ctx, r, [&](B& c, index_type first, index_type count, index_type) {
       const auto num =
           c.map_rows(element::add{}, c.block(on_c, first, 0, count, n), c.block(constant, first, 0, count, 1));
       const auto t = c.gather_rows(
           norms.t, rows.conditions.subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(count)));
-      c.paste(z, c.map(element::scale{scale}, c.map(element::multiply{}, num, t)), first, labels.first);
+      c.paste(z, c.map(element::multiply{}, num, t), first, labels.first);
     });
     if (!norms.exact.empty()) exact_logits(ctx, labels, map, norms, rows, scale, z);
   }
 
   /// Takes in dL/dz of some rows; `z` is what `logits` made.
   template <Backend B>
-  static void pull_logits(B& ctx, const label_block<B>& labels, const residual_map<B>& map,
+  static void pull_logits(B& ctx, const label_block<B>& labels, const residual_map<B>&,
                           const map_parameters<tensor_t<B>>&, const feature_norms<B>& norms,
                           const conditioned_rows<B>& rows, double scale, const tensor_t<B>& z, const tensor_t<B>& dz,
                           feature_gradient<B>& onto) {
@@ -154,7 +159,7 @@ struct product_form {
     detail::for_each_row_block(ctx, r, [&](B& c, index_type first, index_type count, index_type block) {
       const auto own = rows.conditions.subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(count));
       const auto g = c.block(dz, first, labels.first, count, n);
-      auto ga = c.map(element::scale{scale}, c.map(element::multiply{}, g, c.gather_rows(norms.t, own)));
+      const auto ga = c.map(element::multiply{}, g, c.gather_rows(norms.t, own));  // A/s
       c.paste(a_sum, c.reduce_rows(reduction::sum{}, ga), first, 0);
       c.paste(a, ga, first, 0);
       portion& p = portions[static_cast<std::size_t>(block)];
@@ -169,10 +174,9 @@ struct product_form {
       p.pulled.emplace(std::move(sum));
     });
     for (const portion& p : portions) ctx.scatter_add_rows(onto.pulled, p.conditions, *p.pulled);
-    const auto on_c = ctx.matmul(a, labels.packed);
-    ctx.scatter_add_rows(onto.delta, rows.conditions, ctx.map(element::multiply{}, rows.values, on_c));
-    ctx.scatter_add_rows(onto.shift, rows.conditions, ctx.map_rows(element::multiply{}, rows.values, a_sum));
-    (void)map;
+    const auto on_c = ctx.matmul(a, labels.packed), values = ctx.map(element::scale{scale}, rows.values);
+    ctx.scatter_add_rows(onto.delta, rows.conditions, ctx.map(element::multiply{}, values, on_c));
+    ctx.scatter_add_rows(onto.shift, rows.conditions, ctx.map_rows(element::multiply{}, values, a_sum));
   }
 
   /// Adds what flows through the lengths, and the knowledge loss's gradient where `weight` = lambda/(K n) is not 0.
@@ -190,43 +194,45 @@ struct product_form {
       pulled = ctx.from_host(host.view());
     }
     const auto h = ctx.map(element::scale{weight}, ctx.map(element::reciprocal{}, labels.teacher_length));
-    const index_type rows = knowledge ? 2 * k : k;  // P1 over P2; without the loss both are T
+    const index_type rows = knowledge ? 2 * k : k;  // -P1 over -P2; without the loss both are -T
     auto p = ctx.zeros(rows, n), p2_sum = ctx.zeros(k, 1);
     auto ht = ctx.zeros(knowledge && labels.teacher ? k : 0, n);
     detail::for_each_row_block(ctx, k, [&](B& c, index_type first, index_type count, index_type) {
       const auto t = c.block(norms.t, first, 0, count, n), t2 = c.map(element::square{}, t);
-      auto p1 = c.map(element::scale{-1.0}, c.map(element::multiply{}, t2, c.block(pulled, first, 0, count, n)));
+      auto m = c.map(element::multiply{}, t2, c.block(pulled, first, 0, count, n));  // -T
       if (knowledge) {
         const auto t3h = c.map_cols(element::multiply{}, c.map(element::multiply{}, t2, t), h);
         const auto k1 = c.map(element::multiply{}, t3h, c.block(norms.slope, first, 0, count, n));
         const auto k2 = c.map(element::multiply{}, t3h, c.block(norms.w, first, 0, count, n));
-        const auto p2 = c.map(element::add{}, p1, k2);
+        const auto p2 = c.map(element::subtract{}, m, k2);
         c.paste(p, p2, k + first, 0);
         c.paste(p2_sum, c.reduce_rows(reduction::sum{}, p2), first, 0);
-        c.paste(p, c.map(element::subtract{}, p1, k1), first, 0);
+        c.paste(p, c.map(element::add{}, m, k1), first, 0);
         if (labels.teacher) c.paste(ht, c.map_cols(element::multiply{}, t, h), first, 0);
       } else {
-        c.paste(p2_sum, c.reduce_rows(reduction::sum{}, p1), first, 0);
-        c.paste(p, p1, first, 0);
+        c.paste(p2_sum, c.reduce_rows(reduction::sum{}, m), first, 0);
+        c.paste(p, m, first, 0);
       }
     });
     const auto on_c = ctx.matmul(p, labels.packed);
     const index_type second = knowledge ? k : 0, width = ctx.cols(map.delta);
     const auto p1_c = ctx.block(on_c, 0, 0, k, width), p2_c = ctx.block(on_c, second, 0, k, width);
-    const auto add = [&](tensor_t<B>& to, const tensor_t<B>& what) { to = ctx.map(element::add{}, to, what); };
+    const auto take = [&](tensor_t<B>& from, const tensor_t<B>& what) {
+      from = ctx.map(element::subtract{}, from, what);
+    };
     const auto times = [&](const tensor_t<B>& x, const tensor_t<B>& y) { return ctx.map(element::multiply{}, x, y); };
-    add(onto.shift, p1_c);
-    add(onto.shift, times(map.delta, p2_c));
-    add(onto.shift, ctx.map_rows(element::multiply{}, map.shift, p2_sum));
+    take(onto.shift, p1_c);
+    take(onto.shift, times(map.delta, p2_c));
+    take(onto.shift, ctx.map_rows(element::multiply{}, map.shift, p2_sum));
     if (model.scales()) {
       const auto on_e = ctx.matmul(p, *labels.square);
-      add(onto.delta, ctx.block(on_e, 0, 0, k, width));
-      add(onto.delta, times(map.delta, ctx.block(on_e, second, 0, k, width)));
-      add(onto.delta, times(map.shift, p2_c));
+      take(onto.delta, ctx.block(on_e, 0, 0, k, width));
+      take(onto.delta, times(map.delta, ctx.block(on_e, second, 0, k, width)));
+      take(onto.delta, times(map.shift, p2_c));
     }
     if (ctx.rows(ht) > 0) {
-      add(onto.shift, ctx.matmul(ht, labels.teacher->packed_difference));
-      if (model.scales()) add(onto.delta, ctx.matmul(ht, *labels.teacher->scaled));
+      onto.shift = ctx.map(element::add{}, onto.shift, ctx.matmul(ht, labels.teacher->packed_difference));
+      if (model.scales()) onto.delta = ctx.map(element::add{}, onto.delta, ctx.matmul(ht, *labels.teacher->scaled));
     }
   }
 

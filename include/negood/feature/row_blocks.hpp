@@ -36,16 +36,24 @@ tensor_t<B> row_dots(B& ctx, const tensor_t<B>& a, const tensor_t<B>& b) {
   return ctx.reduce_rows(reduction::sum{}, ctx.map(element::multiply{}, a, b));
 }
 
-/// 1 - cos from its stable parts: sin^2 = (1 - cos)(1 + cos) where cos > 0, the difference itself where it is not.
-///
-///     1 - cos = (sin^2 + g (1 - cos)) / (1 + cos + g),   g = max(0, -cos)
+/// A row `[1, n]` as a column `[n, 1]`, or the other way round.
 template <Backend B>
-tensor_t<B> cosine_distance(B& ctx, const tensor_t<B>& sin2, const tensor_t<B>& cosine) {
-  const auto negated = ctx.map(element::scale{-1.0}, cosine);
-  const auto g = ctx.map_rows(element::maximum{}, negated, ctx.zeros(ctx.rows(cosine), 1));
-  const auto top =
-      ctx.map(element::add{}, sin2, ctx.map(element::multiply{}, g, ctx.map(element::shift{1.0}, negated)));
-  return ctx.map(element::divide{}, top, ctx.map(element::shift{1.0}, ctx.map(element::add{}, cosine, g)));
+tensor_t<B> column(B& ctx, const tensor_t<B>& row) {
+  const auto host = ctx.to_host(row);
+  return ctx.from_host(host_view<real_t<B>>(host.data(), host.cols(), host.rows()));
+}
+
+/// 1 - cos(tau, u) of `[rows, n]` pairs without cancellation, near 1 and near -1 alike:
+///
+///     |u - tau|^2 = (|u| - |tau|)^2 + 2 |u| |tau| (1 - cos),   |u| - |tau| = (q - |tau|^2)/(|u| + |tau|)
+///
+/// y = |u - tau|^2, grown = q - |tau|^2, l = |u|, t = 1/|u|; length = |tau| and half = 1/(2 |tau|) are `[1, n]`.
+template <Backend B>
+tensor_t<B> cosine_distance(B& ctx, const tensor_t<B>& y, const tensor_t<B>& grown, const tensor_t<B>& l,
+                            const tensor_t<B>& t, const tensor_t<B>& length, const tensor_t<B>& half) {
+  const auto longer = ctx.map(element::divide{}, grown, ctx.map_cols(element::add{}, l, length));
+  const auto across = ctx.map(element::subtract{}, y, ctx.map(element::square{}, longer));
+  return ctx.map_cols(element::multiply{}, ctx.map(element::multiply{}, across, t), half);
 }
 
 }  // namespace negood::detail

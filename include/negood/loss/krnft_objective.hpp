@@ -12,7 +12,8 @@ enum class feature_evaluation { automatic, products, direct };
 struct krnft_loss_options {
   double scale = 100;             ///< s, the exponentiated logit scale
   double outlier_weight = 0.3;    ///< lambda_1
-  double knowledge_weight = 100;  ///< lambda_2; with 0 L_kr is neither computed nor traced
+  double knowledge_weight = 100;  ///< lambda_2
+  bool measure_knowledge = true;  ///< compute L_kr even where its weight is 0
   double outlier_floor = 0;       ///< 1e-16 as released; 0: the stable form of L_n
   index_type rows_at_once = 256;  ///< rows whose logits live at the same time
   feature_evaluation evaluation = feature_evaluation::automatic;
@@ -63,7 +64,7 @@ struct krnft_objective_t {
                                  const krnft_batch<real_t<B>>& batch, const krnft_loss_options& o) {
     const index_type k = ctx.rows(maps.front().delta), r = batch.rows.rows;
     check(labels, maps.size(), k, batch);
-    const bool knowledge = o.knowledge_weight != 0;
+    const bool knowledge = o.knowledge_weight != 0 || o.measure_knowledge;
     krnft_loss_value<B> out;
     std::vector<feature_norms<B>> norms;
     double distance = 0;
