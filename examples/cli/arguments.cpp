@@ -67,32 +67,14 @@ void add_score(CLI::App& app, command& run) {
   sub.add_option("--images", o->images.images, "Image list or folder of class folders; needs --model");
   sub.add_option("--root", o->images.root, "Paths of the list are relative to it [the list's folder]");
   sub.add_option("--model", o->model, "Model folder, for --images");
-  sub.add_option("--out", o->out, "Scores, .npy float64 [N]")->required();
+  sub.add_option("--out", o->out, "Scores, .npy float64 [N]");
   sub.add_option("--predictions", o->predictions, "Also writes the nearest class of each image, .npy int64 [N]");
   sub.add_option("--shard", o->shard, "i/n: only the i-th of n runs of rows, 1 <= i <= n");
   add_rows(sub, o->rows);
   sub.add_flag("--force-encoder", o->force_encoder, "Go on with features of another encoder; recorded in the result");
-  auto* const stream = sub.add_option_group("Adaptive scoring of an interneg detector (Xu et al., Alg. 1)");
-  stream->add_flag("--stream", o->streaming,
-                   "Learn from images that look unknown, in the order given; needs --model for its text tower");
-  stream->add_option("--beta", o->stream.beta, "Images with S <= beta are learned from [the detector's, else 0.35]");
-  stream->add_option("-k,--memory", o->stream.capacity, "Rows of the memory [the detector's, else 2000]");
-  stream->add_option("--steps", o->stream.steps, "Steps of the inversion [10]");
-  stream
-      ->add_option("--templates", o->stream.templates,
-                   "Text with {} for the image; several: each image draws one at every step [\"a photo of {}\"]")
-      ->take_all();
-  stream->add_option("--admission", o->stream.admission, "inline, deferred (learns after the last image), frozen")
-      ->capture_default_str();
-  stream->add_option("--canaries", o->stream.canaries, "Features of known images that the memory must not lose");
-  stream->add_option("--canary-loss", o->stream.canary_loss, "Share of the canaries that may be lost")
-      ->capture_default_str();
-  stream
-      ->add_option("--duplicate-cosine", o->stream.duplicate_cosine,
-                   "Refuse what is nearer than this to a row of the memory; above 1: off")
-      ->capture_default_str();
-  stream->add_option("--memory-out", o->stream.memory_out, "Saves the detector with its memory");
-  stream->add_option("--log-out", o->stream.log_out, "A line of JSON an image: score, outcome, margin, memory version");
+  sub.add_flag("--stream", o->streaming,
+               "Learn from images that look unknown, in the order given; needs --model for its text tower");
+  add_stream(sub, o->stream);
   add_common(sub, o->common);
 }
 

@@ -52,13 +52,19 @@ struct select_options {
 };
 int run_select(const select_options& o);
 
-/// What `score --stream` may change of what `fit` put into the detector.
+/// How a detector learns from what it scores. What is not given is the detector's own, else the method's default.
 struct stream_options {
-  std::optional<double> beta;
+  std::optional<std::string> beta;  ///< a number, or "threshold"
   std::optional<index_type> capacity, steps;
   std::vector<std::string> templates;
-  std::string admission = "inline", canaries, memory_out, log_out;
-  double canary_loss = 0.02, duplicate_cosine = 2;
+  std::string semantics = "sequential", admission = "inline", guards = "standard";
+  index_type groups = 1;
+  std::string canaries, sources, memory_out, log_out, attempts_out, replay, checkpoint;
+  double canary_loss = 0.02;
+  std::optional<double> duplicate_cosine, min_margin, cluster_cosine, window_share, drift_limit;
+  std::optional<index_type> source_cap, cluster_cap, sightings, window;
+  index_type checkpoint_every = 0;
+  bool resume = false;
 };
 
 struct score_options {

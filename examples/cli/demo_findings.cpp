@@ -1,6 +1,7 @@
 #include "demo_findings.hpp"
 
 #include "demo.hpp"
+#include "demo_study.hpp"
 
 #include <negood/io/number.hpp>
 
@@ -357,6 +358,7 @@ void fill_findings(demo_result& r) {
   compare_methods(r, "interneg-stream", "interneg");
   compare_methods(r, "interneg-guarded", "interneg");
   report_moved_threshold(r);
+  add_study_findings(r);
   report_accuracy(r);
   report_identical_negatives(r);
   report_shared_negatives(r);

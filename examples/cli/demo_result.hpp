@@ -78,6 +78,19 @@ struct stream_trace {
   std::vector<double> window;      ///< AUROC of the images since the last point
 };
 
+/// What a stream under one setting came to: a row of the study of memories.
+struct stream_outcome {
+  std::string study;    ///< "ablation", "order", "ratio", "inversion", "protocol"
+  std::string setting;  ///< what was varied
+  std::string set;      ///< "near", "far", a ratio of ID to OOD images, a set's name
+  std::uint64_t seed = 0, order = 0;
+  index_type id_images = 0, ood_images = 0, inverted = 0, admitted = 0, memory = 0;
+  bool drifted = false;  ///< the watch on drift stopped the memory
+  double auroc = 0, fpr_id_positive = 0, fpr_ood_positive = 0;
+  double id_recall = 0;  ///< ID images at or above the threshold of the detector without memory
+  double inversion_cosine = 0;
+};
+
 struct demo_result {
   std::string model_fingerprint, created_by, date;
   std::vector<std::string> id_names, near_names;
@@ -93,6 +106,7 @@ struct demo_result {
   std::vector<similarity_list> similarities;
   std::vector<example_decision> examples;
   std::vector<stream_trace> streams;
+  std::vector<stream_outcome> study;
   std::string examples_method;           ///< whose decisions they are
   std::vector<std::string> mined_words;  ///< the first of NegLabel's, first seed
   std::vector<std::string> findings;     ///< what helped and what did not, in sentences made from the numbers

@@ -1,7 +1,5 @@
-#include "demo.hpp"
-#include "demo_data.hpp"
+#include "demo_stage.hpp"
 
-#include <negood/backend/eigen.hpp>
 #include <negood/clip/encode_image.hpp>
 #include <negood/clip/encode_text.hpp>
 #include <negood/io/corpus.hpp>
@@ -11,14 +9,11 @@
 #include <negood/io/text_lines.hpp>
 #include <negood/metric/accuracy.hpp>
 #include <negood/negprompt.hpp>
-#include <negood/select/deviation_degree.hpp>
 #include <negood/select/percentile.hpp>
-#include <negood/stream/interneg.hpp>
 
 #include <Eigen/Eigenvalues>
 
 #include <algorithm>
-#include <chrono>
 #include <ctime>
 #include <fstream>
 #include <numeric>
@@ -26,30 +21,6 @@
 
 namespace negood::demo {
 namespace {
-
-using context = eigen::context<float>;
-using clock = std::chrono::steady_clock;
-double seconds_since(clock::time_point t) { return std::chrono::duration<double>(clock::now() - t).count(); }
-
-constexpr const char* plain_prompt = "a photo of a {}.";
-constexpr index_type shots = 16, calibration_images = 1000, canary_images = 200;
-
-/// Everything that does not depend on a seed.
-struct stage {
-  context ctx;
-  clip::model<context> model;
-  fashion data;
-  std::vector<std::string> all_names, id_names, near_names;
-  std::vector<index_type> id_classes;  // fashion label of every ID class
-  std::vector<index_type> id_of;       // ID label of every fashion label, -1 for the others
-  index_type held_back_first = 50000, held_back_last = 60000;
-  std::vector<picture_set> sets;             // ID first
-  std::vector<host_matrix<float>> features;  // of every set
-  std::vector<index_type> id_truth;          // ID label of every ID test picture
-  host_matrix<float> id_text;                // plain prompts
-  std::vector<std::string> words, word_tags;
-  host_matrix<float> word_features;
-};
 
 picture_set test_pictures(const fashion& data, const std::vector<index_type>& labels, std::string name,
                           std::string description, const std::vector<std::string>& names) {
@@ -63,10 +34,6 @@ picture_set test_pictures(const fashion& data, const std::vector<index_type>& la
   set.count = static_cast<index_type>(rows.size());
   set.load = [&data, rows](index_type i) { return data.test.at(rows[static_cast<std::size_t>(i)]); };
   return set;
-}
-
-void report_progress(const demo_options& o, const std::string& what, double done) {
-  if (o.progress) o.progress(what, done);
 }
 
 stage prepare(const demo_options& o) {
@@ -131,15 +98,6 @@ stage prepare(const demo_options& o) {
   return s;
 }
 
-/// Held-back training images: `shots` of every ID class to learn from, others to set thresholds with, others to guard
-/// InterNeg's memory with.
-struct held_back {
-  std::vector<index_type> rows;
-  training_features<float> train;
-  host_matrix<float> calibration;
-  host_matrix<float> canaries;
-};
-
 host_matrix<float> encode_rows(stage& s, const std::vector<index_type>& rows) {
   return clip::encode_images_from(s.ctx, s.model, static_cast<index_type>(rows.size()),
                                   [&](index_type i) { return s.data.train.at(rows[static_cast<std::size_t>(i)]); });
@@ -181,7 +139,12 @@ negprompt_options learning_options(std::uint64_t seed) {
   return o;
 }
 
-/// Scores every set, sets the threshold on held-back ID images, measures.
+}  // namespace
+
+void report_progress(const demo_options& o, const std::string& what, double done) {
+  if (o.progress) o.progress(what, done);
+}
+
 method_run measure(stage& s, detector<context>& d, const host_matrix<float>& calibration, bool keep_scores,
                    std::uint64_t seed) {
   method_run run;
@@ -202,8 +165,7 @@ method_run measure(stage& s, detector<context>& d, const host_matrix<float>& cal
   return run;
 }
 
-detector<context> text_detector(stage& s, std::string method, const host_matrix<float>& negatives = {},
-                                index_type groups = 1) {
+detector<context> text_detector(stage& s, std::string method, const host_matrix<float>& negatives, index_type groups) {
   detector_record r;
   r.method = std::move(method);
   r.labels = s.id_names;
@@ -221,6 +183,8 @@ method_result& method(demo_result& r, std::string name, std::string title, std::
   r.methods.push_back({std::move(name), std::move(title), std::move(description), learned, {}});
   return r.methods.back();
 }
+
+namespace {
 
 void zero_shot(stage& s, demo_result& r, const host_matrix<float>& calibration, std::uint64_t seed) {
   const auto add = [&](const char* name, const char* title, const char* text, detector<context> d) {
@@ -248,106 +212,6 @@ void zero_shot(stage& s, demo_result& r, const host_matrix<float>& calibration, 
       r.mined_words.push_back(s.words[static_cast<std::size_t>(selected[j].index)]);
   add("neglabel", "NegLabel", "the class names against 1,200 mined WordNet words in 100 groups",
       text_detector(s, "neglabel", negatives, groups));
-}
-
-/// AUROC of a part of a stream; nothing where one side is missing.
-double auroc_of(const std::vector<double>& scores, const std::vector<bool>& is_id, std::size_t first) {
-  std::vector<double> id, ood;
-  for (std::size_t i = first; i < scores.size(); ++i) (is_id[i] ? id : ood).push_back(scores[i]);
-  const auto report = evaluate(std::span<const double>(id), std::span<const double>(ood));
-  return report.values ? report.values->auroc : std::nan("");
-}
-
-/// InterNeg's memory over one stream of ID and OOD test images for every OOD set, drawn anew and forgotten after it
-/// (the published protocol). Scores count as they were given, early and late ones together.
-method_run interneg_streams(stage& s, demo_result& r, std::uint64_t seed, bool traced,
-                            const host_matrix<float>& negatives, const inter_modal_distances& distances,
-                            const interneg_options& options, const host_matrix<float>& canaries) {
-  method_run learned;
-  learned.seed = seed;
-  learned.threshold = options.beta;
-  const auto begin = clock::now();
-  const index_type id_images = s.features[0].rows();
-  double accepted = 0;
-  for (std::size_t k = 1; k < s.features.size(); ++k) {
-    interneg_stream<context> memory(s.ctx, s.model.text, s.model.tokenizer,
-                                    make_prompt_bank(s.ctx, s.ctx.from_host(s.id_text.view()),
-                                                     s.ctx.from_host(negatives.view()), s.model.logit_scale),
-                                    distances, options, canaries);
-    const index_type all = id_images + s.features[k].rows();
-    const auto order = permutation(seed, random_purpose::stream, k, all);
-    std::vector<double> scores, id, ood;
-    std::vector<bool> is_id;
-    stream_trace trace{s.sets[k].name, all, 0, 0, 0, {}, {}, {}, {}, {}};
-    const index_type step = std::max<index_type>(1, all / 40);
-    for (index_type at = 0; at < all; at += step) {
-      const auto n = std::min(step, all - at);
-      host_matrix<float> images(n, s.id_text.cols());
-      std::vector<observation> who;
-      for (index_type i = 0; i < n; ++i) {
-        const auto place = order[static_cast<std::size_t>(at + i)];
-        is_id.push_back(place < id_images);
-        std::ranges::copy(place < id_images ? s.features[0].row(place) : s.features[k].row(place - id_images),
-                          images.row(i).begin());
-        who.push_back({static_cast<std::uint64_t>(at + i), 0});
-      }
-      for (const auto& a : memory.observe(std::move(images), who)) {
-        (is_id[scores.size()] ? id : ood).push_back(a.score);
-        scores.push_back(a.score);
-        trace.considered += a.outcome == admission::not_considered ? 0 : 1;
-        trace.admitted += a.outcome == admission::admitted ? 1 : 0;
-        trace.refused_near_id += a.outcome == admission::refused_near_id ? 1 : 0;
-      }
-      trace.at.push_back(static_cast<double>(at + n));
-      trace.memory.push_back(static_cast<double>(memory.memory().size()));
-      trace.acceptance.push_back(static_cast<double>(trace.admitted) /
-                                 static_cast<double>(std::max<index_type>(1, trace.considered)));
-      trace.running.push_back(auroc_of(scores, is_id, 0));
-      trace.window.push_back(auroc_of(scores, is_id, static_cast<std::size_t>(at)));
-    }
-    accepted += static_cast<double>(std::ranges::count_if(id, [&](double v) { return v >= options.beta; })) /
-                static_cast<double>(id.size());
-    learned.metrics.push_back(evaluate(std::span<const double>(id), std::span<const double>(ood)));
-    if (traced) r.streams.push_back(std::move(trace));
-  }
-  learned.id_recall = accepted / static_cast<double>(s.features.size() - 1);
-  learned.seconds = seconds_since(begin);
-  return learned;
-}
-
-/// InterNeg: words by deviation degree from the proxies of the few-shot images; then the same with a memory.
-void interneg(stage& s, demo_result& r, const held_back& held, std::uint64_t seed, bool first) {
-  const auto classes = static_cast<index_type>(s.id_names.size());
-  const auto proxies = class_proxies(held.train.features, held.train.labels, classes);
-  const inter_modal_distances distances(s.id_text.view(), proxies.view());
-  const auto selected = select_by_deviation(s.ctx, s.word_features.view(), s.words, distances,
-                                            {.count = 1200, .tags = std::span<const std::string>(s.word_tags)});
-  host_matrix<float> negatives(static_cast<index_type>(selected.words.size()), s.id_text.cols());
-  for (std::size_t j = 0; j < selected.words.size(); ++j)
-    std::ranges::copy(s.word_features.row(selected.words[j].index), negatives.row(static_cast<index_type>(j)).begin());
-  auto record = text_detector(s, "interneg", negatives).record();
-  record.proxies = proxies;
-  detector<context> fixed(s.ctx, std::move(record));
-  auto run = measure(s, fixed, held.calibration, first, seed);
-  const double beta = run.threshold;
-  const double accuracy_of_id = run.id_accuracy;
-  method(r, "interneg", "InterNeg, words alone", "class names against 1,200 words chosen by deviation degree", false)
-      .runs.push_back(std::move(run));
-
-  interneg_options options;
-  options.beta = beta;
-  options.inversion.seed = seed;
-  const auto add = [&](const char* name, const char* title, const char* text, bool guarded) {
-    options.guards.canary_loss = guarded ? 0.02 : 2;
-    auto one = interneg_streams(s, r, seed, first && !guarded, negatives, distances, options,
-                                guarded ? held.canaries : host_matrix<float>());
-    one.id_accuracy = accuracy_of_id;
-    method(r, name, title, text, false).runs.push_back(std::move(one));
-  };
-  add("interneg-stream", "InterNeg, memory",
-      "the same with a memory of inverted test images (Algorithm 1); every OOD set is a stream of its own", false);
-  add("interneg-guarded", "InterNeg, guarded memory",
-      "the same memory, refusing what would turn more than 2 % of 200 held-back ID images into unknown ones", true);
 }
 
 detector<context> prompt_detector(stage& s, const learned_prompts<float>& prompts, bool negatives) {
@@ -548,7 +412,7 @@ demo_result run_demo(const demo_options& o) {
     const auto held = draw_held_back(s, seed);
     if (k == 0) r.few_shot_rows = held.rows;
     zero_shot(s, r, held.calibration, seed);
-    interneg(s, r, held, seed, k == 0);
+    run_interneg(s, r, o, held, seed, k == 0, base);
     const auto prompts = learned(s, r, held, seed, k == 0, [&](double done) {
       report_progress(o, "seed " + std::to_string(seed) + ": learning prompts",
                       base + 0.6 / static_cast<double>(o.seeds) * done);

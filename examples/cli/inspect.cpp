@@ -63,6 +63,11 @@ ordered_json inspect_safetensors(const std::string& path) {
     j["labels"] = r.labels;
     j["negatives"] = r.negative.rows();
     j["width"] = r.positive.cols();
+    if (r.learned)
+      j["memory"] = {{"rows", r.learned->memory.size()},
+                     {"capacity", r.learned->memory.capacity()},
+                     {"version", r.learned->memory.version()},
+                     {"drifted", r.learned->drifted}};
     j["logit_scale"] = r.logit_scale;
     j["temperature"] = r.temperature;
     j["groups"] = r.groups;

@@ -25,16 +25,15 @@ int usage_error(std::string message) {
 }
 
 /// Locks of the files the chosen command writes: of two runs that would write the same one, the later ends (F-37).
-std::vector<output_lock> lock_outputs(const CLI::App& app) {
-  std::vector<output_lock> locks;
-  for (const CLI::App* const sub : app.get_subcommands())
-    for (const CLI::Option* const option : sub->get_options()) {
-      const auto name = option->get_single_name();
-      const bool output = name.ends_with("out") || name == "predictions" || name == "trace" || name == "checkpoint";
-      const auto value = option->count() > 0 ? option->results().front() : option->get_default_str();
-      if (output && !value.empty()) locks.emplace_back(value);
-    }
-  return locks;
+void lock_outputs(const CLI::App& command, std::vector<output_lock>& locks) {
+  for (const CLI::Option* const option : command.get_options()) {
+    const auto name = option->get_single_name();
+    const bool output = name.ends_with("out") || name == "predictions" || name == "trace" || name == "checkpoint";
+    const auto value = option->count() > 0 ? option->results().front() : option->get_default_str();
+    if (output && !value.empty()) locks.emplace_back(value);
+  }
+  for (const CLI::App* const group : command.get_subcommands([](const CLI::App*) { return true; }))
+    if (group->get_name().empty()) lock_outputs(*group, locks);
 }
 
 int run(int argc, char** argv) {
@@ -80,7 +79,8 @@ int run(int argc, char** argv) {
     std::cout << about->get_formatter()->make_help(about, app.get_name(), CLI::AppFormatMode::Normal) << std::flush;
   } else {
     cli::catch_stop_signals();
-    const auto locks = lock_outputs(app);
+    std::vector<output_lock> locks;
+    for (const CLI::App* const command : app.get_subcommands()) lock_outputs(*command, locks);
     const int code = chosen();
     cli::finish_output();
     return code;

@@ -2,6 +2,7 @@
 // a demo_result.
 #include "demo.hpp"
 #include "demo_findings.hpp"
+#include "demo_study.hpp"
 #include "report_svg.hpp"
 
 #include <negood/io/detector.hpp>
@@ -736,6 +737,7 @@ std::string report_html(const demo_result& r) {
   out += section("Similarity to positive and negative prompts", similarity_figure(r));
   out += section("Map of images and prompts", map_figure(r));
   out += section("InterNeg at test time", stream_figure(r));
+  out += section("A study of InterNeg's memory", study_html(r));
   out += section("Training", training_figure(r));
   out += section("Example images", examples_section(r));
   if (!r.mined_words.empty()) {

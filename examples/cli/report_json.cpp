@@ -1,6 +1,7 @@
 // results.json, "negood.demo/1": docs/demo.md lists its keys.
 #include "demo.hpp"
 #include "demo_findings.hpp"
+#include "demo_study.hpp"
 
 #include <negood/io/json.hpp>
 #include <negood/metric/report.hpp>
@@ -169,6 +170,7 @@ std::string results_json(const demo_result& r) {
   }
   out["similarities"] = similarities_json(r);
   out["streams"] = streams_json(r);
+  out["stream_study"] = study_json(r);
   out["examples_method"] = r.examples_method;
   out["examples"] = ordered_json::array();
   for (const auto& e : r.examples)

@@ -99,6 +99,8 @@ int score(B& ctx, const score_options& o) {
 }  // namespace
 
 int run_score(const score_options& o) {
+  if (o.streaming && !o.stream.replay.empty()) return run_score_stream(o);
+  if (o.out.empty()) fail(error_category::usage, "negood.cli.6", "score", "--out is missing", "the file of the scores");
   if (o.features.empty() == o.images.images.empty())
     fail(error_category::usage, "negood.cli.6", "score", "give either --features or --images with --model");
   if (o.streaming) return run_score_stream(o);

@@ -764,47 +764,5 @@ class Negatives(Case):
                   "s.npy", code=2)
 
 
-@unittest.skipUnless(HAVE_MODEL, "needs models/")
-class Stream(Case):
-    def test_interneg_from_words_to_memory(self):
-        names = ["spider", "poodle", "ox"]
-        self.write("names.txt", "\n".join(names) + "\n")
-        for n in names:
-            os.mkdir(self.path(n))
-            shutil.copy(os.path.join(PICTURES, n + ".png"), os.path.join(self.folder, n, n + ".png"))
-        os.mkdir(self.path("train"))
-        for n in names:
-            os.rename(self.path(n), os.path.join(self.path("train"), n))
-        words = os.path.join(SOURCE, "models", "demo-words.txt")
-        out = self.json_("fit", "--method", "interneg", "--model", MODEL, "--names", "names.txt", "--train", "train", "--mine",
-                         words, "-m", "50", "--out", "i.safetensors")
-        self.assertEqual(out["negatives"], 50)
-        self.json_("encode", "--model", MODEL, "--images", PICTURES + "/..", "--out", "all.npy")
-        common = ["score", "--detector", "i.safetensors", "--features", "all.npy"]
-        self.json_(*common, "--out", "static.npy")
-        stream = [*common, "--model", MODEL, "--stream", "--beta", "0.9", "-k", "20"]
-        a = self.json_(*stream, "--out", "a.npy", "--log-out", "log.jsonl", "--memory-out", "with.safetensors", "--threads", "1")
-        b = self.json_(*stream, "--out", "b.npy", "--threads", "2")
-        static, adaptive = read_npy(self.path("static.npy"))[0], read_npy(self.path("a.npy"))[0]
-        self.assertEqual(adaptive, read_npy(self.path("b.npy"))[0])
-        self.assertEqual(len(adaptive), len(static))
-        for x, y in zip(adaptive, static):
-            self.assertLessEqual(x, y + 1e-9)
-        self.assertGreater(a["memory"], 0)
-        self.assertLessEqual(a["memory"], 20)
-        self.assertEqual(sum(a["outcomes"].values()), len(static))
-        self.assertEqual(a["memory_version"], a["outcomes"]["admitted"])
-        with open(self.path("log.jsonl")) as f:
-            log = [json.loads(line) for line in f]
-        self.assertEqual([line["score"] for line in log], adaptive)
-        # The memory goes on as negatives of a detector.
-        again = self.json_("score", "--detector", "with.safetensors", "--features", "all.npy", "--out", "c.npy")
-        self.assertEqual(again["n"], len(static))
-        frozen = self.json_(*stream, "--admission", "frozen", "--out", "f.npy")
-        self.assertEqual(frozen["memory"], 0)
-        for x, y in zip(read_npy(self.path("f.npy"))[0], static):
-            self.assertAlmostEqual(x, y, places=5)
-
-
 if __name__ == "__main__":
     unittest.main(verbosity=1)

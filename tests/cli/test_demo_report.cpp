@@ -1,10 +1,11 @@
 // The demonstration's report, from a made-up result: what is written down is right, harmless and whole.
 #include "catch.hpp"
 
-// The program is no library; its report is four files without a main.
+// The program is no library; its report is five files without a main.
 #include "../../examples/cli/demo_findings.cpp"
 #include "../../examples/cli/report_html.cpp"
 #include "../../examples/cli/report_json.cpp"
+#include "../../examples/cli/report_study.cpp"
 #include "../../examples/cli/report_svg.cpp"
 
 #include <negood/train/random.hpp>
@@ -94,6 +95,16 @@ demo::demo_result made_up() {
   r.map.push_back({-0.1, 0.3, "negative text", "not shirt"});
   r.streams.push_back(
       {r.sets[1].name, 100, 40, 10, 30, {50, 100}, {4, 10}, {0.2, 0.25}, {std::nan(""), 0.75}, {0.5, 0.9}});
+  for (const std::uint64_t order : {1, 2}) {
+    demo::stream_outcome o{"order", "guarded <b>", "near", 1, order, 100, 50, 40, 10, 10};
+    o.auroc = order == 1 ? 0.9 : 0.8;
+    o.id_recall = 0.95;
+    r.study.push_back(o);
+    o.setting = "without memory";
+    o.auroc = 0.875;
+    o.inverted = o.admitted = 0;
+    r.study.push_back(o);
+  }
   r.examples_method = "NegPrompt";
   r.mined_words = {"oak", hostile};
   return r;
@@ -145,6 +156,26 @@ TEST_CASE("the report and results.json show how InterNeg's memory fared; what co
   CHECK(unbalanced(page) == "");
   r.streams.clear();
   CHECK(demo::report_html(r).find("InterNeg at test time") == std::string::npos);
+}
+
+TEST_CASE("the study of memories: means, spreads, the best of a column, and nothing where nothing was inverted") {
+  auto r = made_up();
+  auto page = demo::report_html(r);
+  CHECK(page.find("guarded &lt;b&gt;") != std::string::npos);
+  CHECK(page.find("<td>85.0 ± 7.1</td>") != std::string::npos);
+  CHECK(page.find("<td><b>87.5</b></td>") != std::string::npos);
+  CHECK(page.find("<td>25.0</td>") != std::string::npos);  // 10 of 40 entered
+  CHECK(page.find("<td>–</td>") != std::string::npos);     // nothing was inverted without memory
+  CHECK(unbalanced(page) == "");
+  const auto j = nlohmann::json::parse(demo::results_json(r));
+  REQUIRE(j["stream_study"].size() == 4);
+  CHECK(j["stream_study"][0]["auroc"] == 0.9);
+  CHECK(j["stream_study"][0]["fpr95"].contains("ood_positive_first"));
+  demo::fill_findings(r);
+  CHECK(
+      std::ranges::any_of(r.findings, [](const std::string& f) { return f.find("7.07 points") != std::string::npos; }));
+  r.study.clear();
+  CHECK(demo::report_html(r).find("A study of InterNeg") == std::string::npos);
 }
 
 TEST_CASE("demo report: the area under the drawn ROC curve is the AUROC, ties and all", "[cli]") {

@@ -1,0 +1,63 @@
+// What the parts of the demonstration share: the model, the pictures with their features, the images held back.
+#pragma once
+
+#include "demo.hpp"
+#include "demo_data.hpp"
+
+#include <negood/backend/eigen.hpp>
+#include <negood/clip/model.hpp>
+#include <negood/detector/detector.hpp>
+#include <negood/train/random.hpp>
+
+#include <chrono>
+
+namespace negood::demo {
+
+using context = eigen::context<float>;
+using clock = std::chrono::steady_clock;
+inline double seconds_since(clock::time_point t) { return std::chrono::duration<double>(clock::now() - t).count(); }
+
+inline constexpr const char* plain_prompt = "a photo of a {}.";
+inline constexpr index_type shots = 16, calibration_images = 1000, canary_images = 200;
+
+/// Everything that does not depend on a seed.
+struct stage {
+  context ctx;
+  clip::model<context> model;
+  fashion data;
+  std::vector<std::string> all_names, id_names, near_names;
+  std::vector<index_type> id_classes;  // fashion label of every ID class
+  std::vector<index_type> id_of;       // ID label of every fashion label, -1 for the others
+  index_type held_back_first = 50000, held_back_last = 60000;
+  std::vector<picture_set> sets;             // ID first
+  std::vector<host_matrix<float>> features;  // of every set
+  std::vector<index_type> id_truth;          // ID label of every ID test picture
+  host_matrix<float> id_text;                // plain prompts
+  std::vector<std::string> words, word_tags;
+  host_matrix<float> word_features;
+};
+
+/// Held-back training images: `shots` of every ID class to learn from, others to set thresholds with, others to guard
+/// InterNeg's memory with.
+struct held_back {
+  std::vector<index_type> rows;
+  training_features<float> train;
+  host_matrix<float> calibration;
+  host_matrix<float> canaries;
+};
+
+void report_progress(const demo_options& o, const std::string& what, double done);
+
+/// Scores every set, sets the threshold on held-back ID images, measures.
+method_run measure(stage& s, detector<context>& d, const host_matrix<float>& calibration, bool keep_scores,
+                   std::uint64_t seed);
+detector<context> text_detector(stage& s, std::string method, const host_matrix<float>& negatives = {},
+                                index_type groups = 1);
+/// The row of that name; made where it is not there yet.
+method_result& method(demo_result& r, std::string name, std::string title, std::string description, bool learned);
+
+/// InterNeg with and without its memory: rows of the table, the curves of the first seed, and the study of streams.
+void run_interneg(stage& s, demo_result& r, const demo_options& o, const held_back& held, std::uint64_t seed,
+                  bool first, double done);
+
+}  // namespace negood::demo
