@@ -34,6 +34,24 @@ inline negative_groups cut_into_groups(index_type columns, index_type groups) {
   return out;
 }
 
+namespace detail {
+inline double log_of_sigmoid(double m) { return m < 0 ? m - std::log1p(std::exp(m)) : -std::log1p(std::exp(-m)); }
+/// log(exp(x) + exp(y)).
+inline double log_of_sum(double x, double y) {
+  const double high = std::max(x, y), low = std::min(x, y);
+  return low == -std::numeric_limits<double>::infinity() ? high : high + std::log1p(std::exp(low - high));
+}
+/// log sum_k exp(z[order[k]]), and minus infinity for none.
+template <class Real>
+double log_sum_of_columns(std::span<const Real> z, std::span<const index_type> order) {
+  const auto at = [&](index_type j) { return static_cast<double>(z[static_cast<std::size_t>(j)]); };
+  double high = -std::numeric_limits<double>::infinity(), sum = 0;
+  for (const index_type j : order) high = std::max(high, at(j));
+  for (const index_type j : order) sum += std::exp(at(j) - high);
+  return order.empty() ? high : high + std::log(sum);
+}
+}  // namespace detail
+
 /// log(S / (1 - S)) of
 ///
 ///     S = (1/G) sum_g sigmoid(m_g),   m_g = A - log sum_{j in g} exp(z_j)
@@ -43,23 +61,14 @@ inline negative_groups cut_into_groups(index_type columns, index_type groups) {
 /// saturates; with G = 1 it is m_1 itself.
 template <class Real>
 double grouped_log_odds(double a, std::span<const Real> z, const negative_groups& groups) {
-  const auto log_sigmoid = [](double m) { return m < 0 ? m - std::log1p(std::exp(m)) : -std::log1p(std::exp(-m)); };
-  const auto log_add = [](double x, double y) {
-    const double high = std::max(x, y), low = std::min(x, y);
-    return high + std::log1p(std::exp(low - high));
-  };
   double inside = 0, outside = 0;
   for (index_type g = 0; g < groups.groups; ++g) {
     const auto columns = std::span(groups.order)
                              .subspan(static_cast<std::size_t>(g * groups.each), static_cast<std::size_t>(groups.each));
-    const auto at = [&](index_type j) { return static_cast<double>(z[static_cast<std::size_t>(j)]); };
-    double high = -std::numeric_limits<double>::infinity(), sum = 0;
-    for (const index_type j : columns) high = std::max(high, at(j));
-    for (const index_type j : columns) sum += std::exp(at(j) - high);
-    const double m = a - (high + std::log(sum));
+    const double m = a - detail::log_sum_of_columns(z, columns);
     if (groups.groups == 1) return m;
-    inside = g == 0 ? log_sigmoid(m) : log_add(inside, log_sigmoid(m));
-    outside = g == 0 ? log_sigmoid(-m) : log_add(outside, log_sigmoid(-m));
+    inside = g == 0 ? detail::log_of_sigmoid(m) : detail::log_of_sum(inside, detail::log_of_sigmoid(m));
+    outside = g == 0 ? detail::log_of_sigmoid(-m) : detail::log_of_sum(outside, detail::log_of_sigmoid(-m));
   }
   return inside - outside;
 }
