@@ -206,11 +206,11 @@ class adaneg_stream {
     out.z.reserve(known.size() + other.size());
     for (const real c : known) out.z.push_back(bank_.logit_scale * double(c));
     for (const real c : other) out.z.push_back(bank_.logit_scale * double(c));
-    const auto id = std::span(std::as_const(out.z)).first(known.size()), ood = std::span(out.z).subspan(known.size());
+    const std::span<const double> all(out.z), id = all.first(known.size()), ood = all.subspan(known.size());
     out.log_odds = grouped_log_odds<double>(log_sum_exp(id), ood, groups_);
     out.score = probability_of_log_odds(out.log_odds);
     const bool positive = out.score > options_.gamma;  // the thresholds lie on either side of gamma
-    const std::span<const double> side = positive ? id : std::span<const double>(ood);
+    const std::span<const double> side = positive ? id : ood;
     out.label = std::ranges::max_element(side) - side.begin() + (positive ? 0 : classes_);
     const double lse = log_sum_exp(side);
     for (const double z : side) {
@@ -274,7 +274,7 @@ class adaneg_stream {
       if (const adaneg_label* state = state_at(k))
         z[k] = bank_.logit_scale * state->template cosine<real>(h, z[k] / bank_.logit_scale, options_.beta);
     const auto c = static_cast<std::size_t>(classes_);
-    const auto id = std::span<const double>(z).first(c), ood = std::span<const double>(z).subspan(c);
+    const std::span<const double> all(z), id = all.first(c), ood = all.subspan(c);
     const double a = log_sum_exp(id), adaptive = grouped_log_odds<double>(a, ood, groups_);
     answer.score = probability_of_log_odds(adaptive) + options_.lambda * fixed.score;
     const auto mixed = [&](double sign) {
