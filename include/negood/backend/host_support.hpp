@@ -10,7 +10,30 @@
 #include <string>
 #include <vector>
 
+// Present where the program's BLAS is OpenBLAS.
+extern "C" {
+void openblas_set_num_threads(int) __attribute__((weak));
+int openblas_get_num_threads(void) __attribute__((weak));
+}
+
 namespace negood::host {
+
+/// Keeps OpenBLAS to the calling threads for as long as it lives, then restores what was set: the backends' own threads
+/// each compute a block.
+class one_blas_thread {
+ public:
+  one_blas_thread() : before_(openblas_get_num_threads && openblas_set_num_threads ? openblas_get_num_threads() : 1) {
+    if (before_ != 1) openblas_set_num_threads(1);
+  }
+  one_blas_thread(const one_blas_thread&) = delete;
+  one_blas_thread& operator=(const one_blas_thread&) = delete;
+  ~one_blas_thread() {
+    if (before_ != 1) openblas_set_num_threads(before_);
+  }
+
+ private:
+  int before_;
+};
 
 /// A matrix whose element (r, c) stands at data[r * row_step + c * col_step].
 template <class T>
@@ -19,23 +42,27 @@ struct strided {
   index_type row_step, col_step;
 };
 
-/// c = a b for a library whose kernels depend on the shape: the rows of `a` `[m, k]` go through in blocks of 64, the
-/// last one padded with zeros, so that the library always sees the same sizes and the bytes of a row depend neither on
-/// the other rows nor on the threads.
+/// c = a b for a library whose kernels depend on the shape: the rows of `a` `[m, k]` go through in blocks of 256 and
+/// 64, the last one padded with zeros, so that the library always sees the same sizes and the bytes of a row depend
+/// neither on the other rows nor on the threads. (256, because a BLAS packs b once a block; small b only ever see 64,
+/// where libraries switch to other kernels.)
 ///
-/// `run(count, f)` calls f(i) for i in [0, count), at once or not; `gemm(block, out)` computes out `[64, n]` from a
-/// contiguous block `[64, k]`.
+/// `run(count, f)` calls f(i) for i in [0, count), at once or not; `gemm(rows, block, out)` computes out `[rows, n]`
+/// from a contiguous block `[rows, k]`.
 template <class T, class Run, class Gemm>
 void product_in_blocks(Run&& run, index_type m, index_type n, index_type k, strided<T> a, T* c, Gemm&& gemm) {
-  constexpr index_type unit = 64;
+  constexpr index_type small = 64, large = 256, worth_large = 1 << 15;
   if (m <= 0 || n <= 0) return;
   if (k == 0) {
     std::fill_n(c, m * n, T(0));
     return;
   }
-  run((m + unit - 1) / unit, [&](index_type b) {
+  const index_type large_blocks = n * k >= worth_large ? m / large : 0, rest = m - large_blocks * large;
+  run(large_blocks + (rest + small - 1) / small, [&](index_type b) {
     thread_local std::vector<T> rows, padded;
-    const index_type first = b * unit, count = std::min(unit, m - first);
+    const index_type unit = b < large_blocks ? large : small;
+    const index_type first = b < large_blocks ? b * large : large_blocks * large + (b - large_blocks) * small;
+    const index_type count = std::min(unit, m - first);
     const T* from = a.data + first * a.row_step;
     if (count < unit || a.col_step != 1 || a.row_step != k) {
       rows.assign(static_cast<std::size_t>(unit * k), T(0));
@@ -47,9 +74,12 @@ void product_in_blocks(Run&& run, index_type m, index_type n, index_type k, stri
           for (index_type r = 0; r < count; ++r) to[r * k + p] = from[r * a.row_step + p * a.col_step];
       from = to;
     }
-    if (count == unit) return gemm(from, c + first * n);
+    if (count == unit) {
+      gemm(unit, from, c + first * n);
+      return;
+    }
     padded.resize(static_cast<std::size_t>(unit * n));
-    gemm(from, padded.data());
+    gemm(unit, from, padded.data());
     std::copy_n(padded.data(), count * n, c + first * n);
   });
 }

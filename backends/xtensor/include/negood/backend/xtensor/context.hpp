@@ -18,12 +18,6 @@
 #include <string_view>
 #include <vector>
 
-// Present where the BLAS is OpenBLAS.
-extern "C" {
-void openblas_set_num_threads(int) __attribute__((weak));
-int openblas_get_num_threads(void) __attribute__((weak));
-}
-
 namespace negood::xtensor {
 
 struct options {
@@ -32,8 +26,8 @@ struct options {
 
 /// Runs on the processor with threads of its own. One thread of the program uses a context at a time.
 ///
-/// A product hands the BLAS blocks of 64 rows, one block a task: bytes depend neither on the number of threads nor on
-/// the other rows, as long as the BLAS gives equal bytes for equal shapes.
+/// A product hands the BLAS blocks of fixed sizes, one block a task: bytes depend neither on the number of threads nor
+/// on the other rows, as long as the BLAS gives equal bytes for equal shapes.
 template <class Real>
 class context : public kernel::primitives<context<Real>, tensor<Real>, Real> {
  public:
@@ -102,7 +96,7 @@ class context : public kernel::primitives<context<Real>, tensor<Real>, Real> {
       for (index_type i = 0; i < count; ++i) task(*this, i);
       return;
     }
-    const one_blas_thread guard;
+    const host::one_blas_thread guard;
     pool_->parallel_for(count,
                         [&](index_type worker, index_type i) { task(*workers_[static_cast<std::size_t>(worker)], i); });
   }
@@ -140,41 +134,24 @@ class context : public kernel::primitives<context<Real>, tensor<Real>, Real> {
  private:
   explicit context(std::nullptr_t) {}
 
-  /// Keeps OpenBLAS to the calling thread while the context's own threads run, then restores what was set.
-  class one_blas_thread {
-   public:
-    one_blas_thread() : before_(openblas_get_num_threads && openblas_set_num_threads ? openblas_get_num_threads() : 1) {
-      if (before_ != 1) openblas_set_num_threads(1);
-    }
-    one_blas_thread(const one_blas_thread&) = delete;
-    one_blas_thread& operator=(const one_blas_thread&) = delete;
-    ~one_blas_thread() {
-      if (before_ != 1) openblas_set_num_threads(before_);
-    }
-
-   private:
-    int before_;
-  };
-
   /// a b, or a b' where `transposed`; a is `[m, k]`, the result `[m, n]`.
   tensor product(host::strided<Real> a, index_type m, index_type k, const tensor& b, index_type n, bool transposed) {
-    constexpr index_type unit = 64;
     tensor out = uninitialised(m, n);
     const index_type step = std::max<index_type>(1, transposed ? k : n);
-    const auto gemm = [&](const Real* block, Real* to) {
+    const auto gemm = [&](index_type rows_of_block, const Real* block, Real* to) {
       using size = xt::blas_index_t;
       cxxblas::gemm<size>(cxxblas::StorageOrder::RowMajor, cxxblas::Transpose::NoTrans,
-                          transposed ? cxxblas::Transpose::Trans : cxxblas::Transpose::NoTrans, static_cast<size>(unit),
-                          static_cast<size>(n), static_cast<size>(k), Real(1), block, static_cast<size>(k), b.data(),
-                          static_cast<size>(step), Real(0), to, static_cast<size>(n));
+                          transposed ? cxxblas::Transpose::Trans : cxxblas::Transpose::NoTrans,
+                          static_cast<size>(rows_of_block), static_cast<size>(n), static_cast<size>(k), Real(1), block,
+                          static_cast<size>(k), b.data(), static_cast<size>(step), Real(0), to, static_cast<size>(n));
     };
     const auto run = [&](index_type blocks, auto&& f) {
       if (!pool_) {  // inside a task, whose caller holds the guard
         for (index_type i = 0; i < blocks; ++i) f(i);
         return;
       }
-      const one_blas_thread guard;
-      for_each_index(blocks, unit * n * k, f);
+      const host::one_blas_thread guard;
+      for_each_index(blocks, 64 * n * k, f);
     };
     host::product_in_blocks(run, m, n, k, a, out.data(), gemm);
     return out;
