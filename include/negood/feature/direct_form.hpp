@@ -47,9 +47,17 @@ struct direct_form {
       const auto x = detail::row_products(ctx, tau, f), y = detail::squared_lengths(ctx, f);
       const auto w = ctx.map(element::add{}, x, labels.teacher_s2);
       const auto half = ctx.map(element::scale{0.5}, ctx.map(element::reciprocal{}, labels.teacher_length));
+      double total = 0;
       const auto distance = detail::cosine_distance(ctx, y, ctx.map(element::add_scaled{2.0}, y, x),
                                                     ctx.map(element::sqrt{}, q), t, labels.teacher_length, half);
-      out.distance(i, 0) = scalar_value(ctx, ctx.reduce_rows(reduction::sum{}, distance));
+      auto each = ctx.to_host(distance);
+      const auto w_of = ctx.to_host(w), tau_of = ctx.to_host(labels.teacher_length);
+      for (const auto& raised : out.exact)  // whose |u| is not the length of u any more
+        if (raised.condition == i)
+          each(0, raised.label) = static_cast<real>(1 - double(w_of(0, raised.label)) /
+                                                            (double(tau_of(0, raised.label)) * std::sqrt(raised.q)));
+      for (const real v : each.values()) total += double(v);
+      out.distance(i, 0) = static_cast<real>(total);
       ctx.paste(out.w, w, i, 0);
       ctx.paste(out.slope, ctx.map(element::add{}, x, y), i, 0);
     }

@@ -125,34 +125,68 @@ feature_parameters<Real> initial_feature_parameters(const feature_model& model, 
   return out;
 }
 
-/// The map in a list of tensors as `tensors()` gives them (a vector may be `[1, n]` or `[n, 1]`).
+namespace detail {
+/// Rows and columns of a tensor of one partition with so many labels; (0, 0) where the model has none of that name.
+inline std::pair<index_type, index_type> parameter_shape(const feature_model& model, index_type width,
+                                                         index_type hidden, index_type labels, std::string_view name) {
+  const auto scope = name == "alpha" || name.starts_with("scale.") ? model.scale : model.shift;
+  if (scope == parameter_scope::none) return {0, 0};
+  if (name == "alpha" || name == "beta") return {scope == parameter_scope::shared ? 1 : labels, width};
+  if (!model.conditional) return {0, 0};
+  if (name.ends_with(".w1")) return {hidden, width};
+  if (name.ends_with(".w2")) return {width, hidden};
+  return {1, name.ends_with(".b1") ? hidden : width};
+}
+}  // namespace detail
+
+/// The map in a list of tensors as `tensors()` gives them (a vector may be `[1, n]` or `[n, 1]`). Nothing is allocated
+/// before all of them are known to be there in the right shape.
 /// \throws error negood.krnft.3 for a tensor that is missing, of another shape, or not finite
 template <class Real>
 feature_parameters<Real> feature_parameters_of(const feature_model& model,
                                                const std::vector<std::pair<std::string, host_matrix<double>>>& tensors,
                                                index_type width, index_type hidden,
                                                const std::vector<index_type>& labels = {}) {
-  auto out = initial_feature_parameters<Real>(model, width, hidden, labels);
-  for (std::size_t part = 0; part < out.parts.size(); ++part)
-    for_each_tensor(out.parts[part], [&](std::string_view name, host_matrix<Real>& m) {
-      if (m.empty()) return;
-      const auto wanted = out.part_name(part) + "." + std::string(name);
-      const auto bad = [&](std::string what) {
-        fail(error_category::artifact, "negood.krnft.3", "feature_parameters", wanted + " " + std::move(what));
-      };
-      const auto found = std::ranges::find_if(tensors, [&](const auto& t) { return t.first == wanted; });
-      if (found == tensors.end()) bad("is missing");
-      const auto& given = found->second;
-      const bool same = given.rows() == m.rows() && given.cols() == m.cols();
-      const bool column = m.rows() == 1 && given.cols() == 1 && given.rows() == m.cols();
-      if (!same && !column)
-        bad("is " + shape_string(given.rows(), given.cols()) + ", not " + shape_string(m.rows(), m.cols()));
-      for (index_type i = 0; i < m.size(); ++i) {
-        const double v = given.data()[i];
-        if (!std::isfinite(v)) bad("holds a number that is not finite");
-        m.data()[i] = static_cast<Real>(name == "alpha" ? v - 1 : v);
-      }
-    });
+  feature_parameters<Real> out{model, width, model.conditional ? hidden : 0, {}};
+  out.parts.resize(static_cast<std::size_t>(model.parts()));
+  for (const bool filling : {false, true})
+    for (std::size_t part = 0; part < out.parts.size(); ++part)
+      for_each_tensor(out.parts[part], [&](std::string_view name, host_matrix<Real>& m) {
+        const auto [rows, cols] =
+            detail::parameter_shape(model, width, hidden, part < labels.size() ? labels[part] : 0, name);
+        if (rows == 0) return;
+        const auto wanted = out.part_name(part) + "." + std::string(name);
+        const auto bad = [&](std::string what) {
+          fail(error_category::artifact, "negood.krnft.3", "feature_parameters", wanted + " " + std::move(what));
+        };
+        const auto found = std::ranges::find_if(tensors, [&](const auto& t) { return t.first == wanted; });
+        if (found == tensors.end()) bad("is missing");
+        const auto& given = found->second;
+        const bool same = given.rows() == rows && given.cols() == cols;
+        const bool column = rows == 1 && given.cols() == 1 && given.rows() == cols;
+        if (!same && !column) bad("is " + shape_string(given.rows(), given.cols()) + ", not " + shape_string(rows, cols));
+        if (!filling) return;
+        m = host_matrix<Real>(rows, cols);
+        for (index_type i = 0; i < m.size(); ++i) {
+          const double v = given.data()[i];
+          if (!std::isfinite(v)) bad("holds a number that is not finite");
+          m.data()[i] = static_cast<Real>(name == "alpha" ? v - 1 : v);
+        }
+      });
+  return out;
+}
+
+/// The same map in another precision.
+template <class To, class From>
+feature_parameters<To> cast_parameters(const feature_parameters<From>& p) {
+  feature_parameters<To> out{p.model, p.width, p.hidden, {}};
+  for (const auto& part : p.parts) {
+    std::vector<host_matrix<To>> values;
+    for_each_tensor(part, [&](const char*, const host_matrix<From>& m) { values.push_back(cast<To>(m)); });
+    auto& to = out.parts.emplace_back();
+    std::size_t next = 0;
+    for_each_tensor(to, [&](const char*, host_matrix<To>& m) { m = std::move(values[next++]); });
+  }
   return out;
 }
 
