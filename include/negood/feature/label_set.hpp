@@ -49,7 +49,7 @@ struct label_set {
   index_type total() const { return classes + negatives; }
 };
 
-struct label_options {
+struct label_set_options {
   index_type groups = 1;
   /// Negatives in the order of the groups: a permutation of [0, G floor(M / G)). Empty: as they stand.
   std::span<const index_type> permutation{};
@@ -111,7 +111,7 @@ label_block<B> make_label_block(B& ctx, const feature_model& model, index_type f
 /// fit, negood.shape.2 for widths that differ
 template <Backend B>
 label_set<B> make_label_set(B& ctx, const feature_model& model, host_view<real_t<B>> classes,
-                            host_view<real_t<B>> negatives, const label_options& options = {},
+                            host_view<real_t<B>> negatives, const label_set_options& options = {},
                             host_view<real_t<B>> teacher_classes = {}, host_view<real_t<B>> teacher_negatives = {}) {
   using real = real_t<B>;
   constexpr std::string_view where = "label_set";

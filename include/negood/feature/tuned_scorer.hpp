@@ -211,7 +211,7 @@ struct tuned_features {
   /// A scorer for these labels, scoring with G groups (1 as published; training has its own number).
   template <Backend B>
   tuned_scorer<B> bind(B& ctx, host_view<real_t<B>> classes, host_view<real_t<B>> negatives,
-                       const label_options& labels = {}, const tuned_scorer_options& options = {}) const {
+                       const label_set_options& labels = {}, const tuned_scorer_options& options = {}) const {
     return tuned_scorer<B>(ctx, parameters, make_label_set(ctx, parameters.model, classes, negatives, labels),
                            logit_scale, options);
   }
