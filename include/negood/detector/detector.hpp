@@ -4,6 +4,7 @@
 #include <negood/detector/detector_record.hpp>
 #include <negood/detector/threshold.hpp>
 #include <negood/feature/check.hpp>
+#include <negood/feature/tuned_scorer.hpp>
 #include <negood/math/normalise.hpp>
 #include <negood/score/scores.hpp>
 
@@ -29,6 +30,14 @@ class detector {
 
   detector(B& ctx, detector_record record) : ctx_(&ctx), record_(std::move(record)), score_(scorer_of(record_)) {
     check_record(record_);
+    if (record_.tuned) {
+      const auto classes = cast<real>(record_.positive), negatives = cast<real>(record_.negative);
+      tuned_.emplace(
+          ctx, cast_parameters<real>(*record_.tuned),
+          make_label_set(ctx, record_.tuned->model, classes.view(), negatives.view(), {.groups = record_.groups}),
+          record_.logit_scale);
+      return;
+    }
     const auto device = [&](const host_matrix<float>& m) { return ctx.from_host(cast<real>(m).view()); };
     bank_.emplace(make_prompt_bank(ctx, device(record_.positive), device(negatives_with_memory(record_)),
                                    record_.logit_scale, record_.groups));
@@ -36,18 +45,24 @@ class detector {
 
   const detector_record& record() const noexcept { return record_; }
   detector_record& record() noexcept { return record_; }
+  /// The packed text features; there is none where a feature map makes them anew for every image.
   const prompt_bank<B>& bank() const noexcept { return *bank_; }
+  /// The feature map bound to the labels, where the method has one.
+  const std::optional<tuned_scorer<B>>& tuned() const noexcept { return tuned_; }
 
   /// Scores of `[N, D]` features, checked and normalised first; a block of images at a time, so that memory does not
   /// grow with N. NaN, infinite and zero rows follow `policy` (F-01 to F-04).
   std::vector<double> score(host_matrix<real> features, const feature_options& policy = {}) const {
     const auto report = check(features, policy);
     std::vector<double> out;
-    for_each_block(features, [&](const tensor_t<B>& images) {
-      const auto s = std::visit([&](const auto& scorer) { return scorer(*ctx_, images, *bank_); }, score_);
-      const auto values = ctx_->to_host(s);
-      for (const real v : values.values()) out.push_back(published(static_cast<double>(v)));
-    });
+    if (tuned_)
+      out = tuned_scores((*tuned_)(*ctx_, features.view()));
+    else
+      for_each_block(features, [&](const tensor_t<B>& images) {
+        const auto s = std::visit([&](const auto& scorer) { return scorer(*ctx_, images, *bank_); }, score_);
+        const auto values = ctx_->to_host(s);
+        for (const real v : values.values()) out.push_back(published(static_cast<double>(v)));
+      });
     mark_scores<double>(out, report);
     return out;
   }
@@ -55,6 +70,7 @@ class detector {
   /// Index of the most similar class of every row.
   std::vector<index_type> predict(host_matrix<real> features, const feature_options& policy = {}) const {
     check(features, policy);
+    if (tuned_) return (*tuned_)(*ctx_, features.view()).predicted;
     std::vector<index_type> out;
     for_each_block(features, [&](const tensor_t<B>& images) {
       const auto labels = negood::predict(*ctx_, images, *bank_);
@@ -88,6 +104,14 @@ class detector {
     return std::holds_alternative<neg_label>(score_) ? probability_of_log_odds(v) : v;
   }
 
+  // The same over transformed features: S of NegLabel, or without negatives the largest probability of a class.
+  static std::vector<double> tuned_scores(const tuned_statistics& s) {
+    if (s.groups.cols() == 0) return largest_probabilities(s);
+    auto out = grouped_log_odds(s);
+    for (double& v : out) v = probability_of_log_odds(v);
+    return out;
+  }
+
   template <class F>
   void for_each_block(const host_matrix<real>& features, F&& f) const {
     constexpr index_type block = 4096;
@@ -99,6 +123,7 @@ class detector {
   detector_record record_;
   any_scorer score_;
   std::optional<prompt_bank<B>> bank_;
+  std::optional<tuned_scorer<B>> tuned_;
 };
 
 /// A detector from a bank, the names its positives stand for, and a scorer.
@@ -114,6 +139,20 @@ detector<B> make_detector(B& ctx, const prompt_bank<B>& bank, std::vector<std::s
   r.logit_scale = bank.logit_scale;
   r.groups = std::max<index_type>(1, static_cast<index_type>(bank.packed_groups.size()));
   return detector<B>(ctx, std::move(r));
+}
+
+/// Puts a trained map into a record, as a file holds it: alpha = 1 + delta in double, so that what is scored with now
+/// is what will be read again.
+template <class Real>
+void attach_features(detector_record& r, const tuned_features<Real>& tuned) {
+  const auto& p = tuned.parameters;
+  const auto classes = r.positive.rows(), negatives = r.negative.rows();
+  r.method = std::string(format_feature_model(p.model));
+  r.tuned = feature_parameters_of<double>(p.model, p.tensors(), p.width, p.hidden,
+                                          labels_of_parts(p.model, classes, negatives));
+  r.logit_scale = tuned.logit_scale;
+  r.encoder_fingerprint = tuned.encoder_fingerprint;
+  r.seed = tuned.seed;
 }
 
 /// Writes a calibrated threshold and how it came about ("id_recall=0.95 n=1000") into a record.

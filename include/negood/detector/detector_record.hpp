@@ -1,6 +1,7 @@
 /// \file detector_record.hpp  The content of a detector file, on the host: plain data any tool can write.
 #pragma once
 
+#include <negood/feature/feature_parameters.hpp>
 #include <negood/score/scores.hpp>
 #include <negood/stream/memory_guards.hpp>
 
@@ -15,15 +16,16 @@ namespace negood {
 
 /// Fields of the format `negood.detector/1`; only `method`, `labels`, `positive` and `logit_scale` are required.
 struct detector_record {
-  /// mcm, msp, maxlogit, maxcosine, energy, neglabel, csp, interneg, eoe, clipscope, negprompt or coop
+  /// mcm, msp, maxlogit, maxcosine, energy, neglabel, csp, adaneg, interneg, eoe, clipscope, negprompt, coop, or a
+  /// feature map: krnft, nft, coft, taskres, ssf
   std::string method;
   std::vector<std::string> labels;          ///< name of every row of `positive`
-  host_matrix<float> positive;              ///< `[C, D]`, unit rows
+  host_matrix<float> positive;              ///< `[C, D]`, unit rows; of any length with taskres and ssf
   host_matrix<float> negative;              ///< `[M, D]`, unit rows; no rows where the method needs none
   double logit_scale = 0;                   ///< exponentiated
   host_matrix<float> proxies{};             ///< `[C, D]`, mean image features of the classes (interneg, for its memory)
   std::optional<interneg_state> learned{};  ///< interneg: what a stream has learned; its memory holds more negatives
-  index_type groups = 1;                    ///< runs of the negatives (neglabel, csp)
+  index_type groups = 1;                    ///< runs of the negatives (neglabel, csp, feature maps)
   double temperature = 1;                   ///< mcm, negprompt, coop, eoe
   double beta = 0.25;                       ///< eoe, weight of the imagined labels
   std::string options = "{}";               ///< how it was made, JSON
@@ -39,7 +41,21 @@ struct detector_record {
   host_matrix<float> ctx_negative{};  ///< `[p n, d]`; `[p, n, d]` in the file
   index_type ctx_prompts = 0;         ///< p
   std::string suffix{};
+
+  /// krnft, nft, coft, taskres, ssf: the map of the text features, applied to `positive` and `negative`.
+  std::optional<feature_parameters<double>> tuned{};
 };
+
+/// True for the methods that score through a map of the text features (feature/feature_model.hpp).
+inline bool has_feature_map(std::string_view method) {
+  return method == "krnft" || method == "nft" || method == "coft" || method == "taskres" || method == "ssf";
+}
+
+/// Numbers of labels that each part of a map is applied to.
+inline std::vector<index_type> labels_of_parts(const feature_model& model, index_type classes, index_type negatives) {
+  if (model.partition == label_partition::binary) return {classes, negatives};
+  return {classes + negatives};
+}
 
 /// The scorer a record asks for. CoOp's detector is MCM over learned positives. Throws negood.detector.1 for an unknown
 /// method.
@@ -50,14 +66,17 @@ inline any_scorer scorer_of(const detector_record& r) {
   if (r.method == "maxcosine") return max_cosine{};
   if (r.method == "energy") return energy{};
   if (r.method == "negprompt") return mcm_with_negatives{r.temperature};
-  if (r.method == "neglabel" || r.method == "csp") return neg_label{};
+  if (r.method == "neglabel" || r.method == "csp" || r.method == "adaneg") return neg_label{};  // adaneg: S_nl
   if (r.method == "interneg") return neg_label{};  // Eq. 11 with an empty memory
   if (r.method == "eoe") return eoe{r.beta, r.temperature};
   if (r.method == "clipscope") return clipscope_score{};
+  if (has_feature_map(r.method)) {  // over the transformed features; without negatives their largest probability
+    if (r.negative.rows() > 0) return neg_label{};
+    return msp{};
+  }
   fail(error_category::artifact, "negood.detector.1", "detector", "unknown method \"" + r.method + "\"",
-       "this version knows mcm, msp, maxlogit, maxcosine, energy, neglabel, csp, interneg, eoe, clipscope, negprompt "
-       "and "
-       "coop");
+       "this version knows mcm, msp, maxlogit, maxcosine, energy, neglabel, csp, adaneg, interneg, eoe, clipscope, "
+       "negprompt, coop, krnft, nft, coft, taskres and ssf");
 }
 
 inline std::string_view method_name(const max_cosine&) { return "maxcosine"; }
@@ -82,11 +101,12 @@ double temperature_of(const S& s) {
 /// True if the method's score reads the model's logit scale.
 inline bool needs_logit_scale(std::string_view method) {
   return method == "msp" || method == "maxlogit" || method == "energy" || method == "neglabel" || method == "csp" ||
-         method == "interneg" || method == "clipscope";
+         method == "interneg" || method == "clipscope" || method == "adaneg" || has_feature_map(method);
 }
+/// A unified feature map (coft, taskres, ssf) does with classes alone.
 inline bool needs_negatives(std::string_view method) {
   return method == "negprompt" || method == "neglabel" || method == "csp" || method == "interneg" || method == "eoe" ||
-         method == "clipscope";
+         method == "clipscope" || method == "adaneg" || method == "krnft" || method == "nft";
 }
 
 /// Negatives to score with, `[M + k, D]`: those of the record, then those of its memory.
@@ -97,6 +117,39 @@ inline host_matrix<float> negatives_with_memory(const detector_record& r) {
   values.insert(values.end(), learned.data, learned.data + learned.size());
   return host_matrix<float>(r.negative.rows() + learned.rows, learned.cols, std::move(values));
 }
+
+namespace detail {
+/// Refuses a map that is missing, too much, or of another method, width or number of labels.
+inline void check_feature_map(const detector_record& r) {
+  const auto bad = [](std::string what, std::string_view hint) {
+    fail(error_category::artifact, "negood.detector.12", "detector", std::move(what), hint);
+  };
+  if (!has_feature_map(r.method)) {
+    if (r.tuned) bad("method " + r.method + " has a feature map", "take it out, or name the method of the map");
+    return;
+  }
+  if (!r.tuned) bad("method " + r.method + " has no feature map", "store alpha, beta and the networks of its parts");
+  const auto& map = *r.tuned;
+  if (format_feature_model(map.model) != r.method)
+    bad("method " + r.method + " has the feature map of " + std::string(format_feature_model(map.model)),
+        "name the method of the map");
+  if (map.width != r.positive.cols())
+    bad("positive is " + shape_string(r.positive.rows(), r.positive.cols()) + ", the feature map is of width " +
+            std::to_string(map.width),
+        "widths must match");
+  const auto labels = labels_of_parts(map.model, r.positive.rows(), r.negative.rows());
+  if (map.parts.size() != labels.size())
+    bad(std::to_string(map.parts.size()) + " parts of a feature map for " + std::to_string(labels.size()), "");
+  for (std::size_t part = 0; part < labels.size(); ++part)
+    for_each_tensor(map.parts[part], [&](const char* name, const host_matrix<double>& m) {
+      const auto shape = parameter_shape(map.model, map.width, map.hidden, labels[part], name);
+      if (m.rows() != shape.first || (m.rows() > 0 && m.cols() != shape.second))
+        bad(map.part_name(part) + "." + name + " is " + shape_string(m.rows(), m.cols()) + ", not " +
+                shape_string(shape.first, shape.second),
+            map.model.per_label() ? "parameters of single labels belong to those labels" : "");
+    });
+}
+}  // namespace detail
 
 /// Refuses a record that cannot score: no class, widths that differ, a missing scale or negatives (F-06, F-08, F-09,
 /// F-20).
@@ -140,6 +193,7 @@ inline void check_record(const detector_record& r) {
     bad("negood.detector.10",
         std::to_string(r.groups) + " groups of " + std::to_string(r.negative.rows()) + " negatives",
         "use between 1 and M groups");
+  detail::check_feature_map(r);
   if (r.threshold && !(*r.threshold < std::numeric_limits<double>::infinity()))  // -inf accepts everything
     bad("negood.detector.11", "the threshold is not a number below infinity", "calibrate again");
 }

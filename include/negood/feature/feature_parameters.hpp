@@ -164,7 +164,8 @@ feature_parameters<Real> feature_parameters_of(const feature_model& model,
         const auto& given = found->second;
         const bool same = given.rows() == rows && given.cols() == cols;
         const bool column = rows == 1 && given.cols() == 1 && given.rows() == cols;
-        if (!same && !column) bad("is " + shape_string(given.rows(), given.cols()) + ", not " + shape_string(rows, cols));
+        if (!same && !column)
+          bad("is " + shape_string(given.rows(), given.cols()) + ", not " + shape_string(rows, cols));
         if (!filling) return;
         m = host_matrix<Real>(rows, cols);
         for (index_type i = 0; i < m.size(); ++i) {

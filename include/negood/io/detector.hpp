@@ -8,6 +8,7 @@
 
 #include <negood/detector/detector.hpp>
 #include <negood/hash.hpp>
+#include <negood/io/detector_features.hpp>
 #include <negood/io/detector_memory.hpp>
 #include <negood/io/number.hpp>
 #include <negood/io/utf8.hpp>
@@ -114,6 +115,7 @@ inline void save(const detector_record& r, const std::filesystem::path& path,
   out.add("positive", r.positive);
   if (r.negative.rows() > 0) out.add("negative", r.negative);
   detail::write_memory(out, r);
+  detail::write_feature_map(out, r);
   using shape = std::vector<index_type>;
   if (prompts) detail::add_contexts(out, "ctx_positive", r.ctx_positive, csc ? shape{classes} : shape{}, n);
   if (r.ctx_negative.rows() > 0)
@@ -171,9 +173,12 @@ inline detector_record parse_detector(const safetensors_file& file) {
   r.temperature = detail::option<double>(file, options, "temperature").value_or(1.0);
   r.beta = detail::option<double>(file, options, "eoe_beta").value_or(0.25);
   r.suffix = detail::option<std::string>(file, options, "suffix").value_or("");
-  r.positive = detail::unit_tensor(file, "positive");
-  r.negative =
-      file.contains("negative") ? detail::unit_tensor(file, "negative") : host_matrix<float>(0, r.positive.cols());
+  const bool any_length = r.method == "taskres" || r.method == "ssf";  // whose base features need not be unit rows
+  const auto texts = [&](const char* name) {
+    return any_length ? detail::tensor_of_rank(file, name, 2) : detail::unit_tensor(file, name);
+  };
+  r.positive = texts("positive");
+  r.negative = file.contains("negative") ? texts("negative") : host_matrix<float>(0, r.positive.cols());
   if (file.contains("proxies")) r.proxies = detail::unit_tensor(file, "proxies");
   if (file.contains("ctx_positive")) r.ctx_positive = detail::read_contexts(file, "ctx_positive").rows;
   if (file.contains("ctx_negative")) {
@@ -185,6 +190,7 @@ inline detector_record parse_detector(const safetensors_file& file) {
     r.ctx_negative = std::move(c.rows);
   }
   detail::read_memory(file, r);
+  detail::read_feature_map(file, r);
   check_record(r);
   return r;
 }
@@ -195,6 +201,14 @@ inline detector_record load_detector_record(const std::filesystem::path& path) {
 template <Backend B>
 detector<B> load_detector(B& ctx, const std::filesystem::path& path) {
   return detector<B>(ctx, load_detector_record(path));
+}
+
+/// The feature map of a detector, to be bound to other labels. \throws error negood.file.8 where it has none
+inline tuned_features<double> features_of(const detector_record& r) {
+  if (!r.tuned)
+    fail(error_category::artifact, "negood.file.8", "detector", "method " + r.method + " has no feature map",
+         "take a detector of method krnft, nft, coft or ssf");
+  return {*r.tuned, r.logit_scale, r.seed.value_or(0), r.encoder_fingerprint};
 }
 
 /// The learned contexts of a detector of method negprompt or coop, to be bound to other names.
