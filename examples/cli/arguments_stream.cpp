@@ -48,6 +48,19 @@ void add_stream(CLI::App& to, stream_options& o) {
   stream.add_option("--checkpoint-every", o.checkpoint_every, "Also every so many images; 0: only when stopped")
       ->capture_default_str();
   stream.add_flag("--resume", o.resume, "Go on from the checkpoint");
+  stream.add_option("--gamma", o.gamma, "adaneg: images well above or below it in NegLabel's score are learned from")
+      ->capture_default_str();
+  stream.add_option("--gap", o.gap, "adaneg: how far above or below, as a share of what is left")
+      ->capture_default_str();
+  stream.add_option("--gap-rule", o.gap_rule, "adaneg: fixed, window (the side seen more often moves outwards)")
+      ->capture_default_str();
+  stream.add_option("--slots", o.slots, "adaneg: images a label remembers")->capture_default_str();
+  stream.add_option("--proxies", o.proxies, "adaneg: sample (weighted for every image), task (one a label)")
+      ->capture_default_str();
+  stream.add_option("--sharpness", o.sharpness, "adaneg: of the weights of sample-adaptive proxies")
+      ->capture_default_str();
+  stream.add_option("--lambda", o.lambda, "adaneg: weight of NegLabel's score beside the adaptive one")
+      ->capture_default_str();
 }
 
 }  // namespace negood::cli

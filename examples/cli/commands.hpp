@@ -65,6 +65,10 @@ struct stream_options {
   std::optional<index_type> source_cap, cluster_cap, sightings, window;
   index_type checkpoint_every = 0;
   bool resume = false;
+  // adaneg
+  double gamma = 0.5, gap = 0.5, lambda = 0.1, sharpness = 5;
+  index_type slots = 10;
+  std::string proxies = "sample", gap_rule = "fixed";
 };
 
 struct score_options {

@@ -23,10 +23,11 @@ double scale_for(text_encoder<B>& model, const fit_options& o) {
   return 1;
 }
 
-/// Runs of the negatives: NegLabel's default is one; CSP's 100, where there are that many.
+/// Runs of the negatives: NegLabel's default is one; CSP's 100 and AdaNeg's 5, where there are that many.
 index_type groups_of(const fit_options& o, index_type negatives) {
   if (o.method == "neglabel") return o.words.groups.value_or(1);
   if (o.method == "csp") return o.words.groups.value_or(negatives >= 100 ? 100 : 1);
+  if (o.method == "adaneg") return o.words.groups.value_or(negatives >= 5 ? 5 : 1);
   return 1;
 }
 

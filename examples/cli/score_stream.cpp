@@ -5,6 +5,7 @@
 #include <negood/io/detector.hpp>
 #include <negood/io/labels.hpp>
 #include <negood/io/stream_files.hpp>
+#include <negood/stream/adaneg.hpp>
 #include <negood/stream/clipscope.hpp>
 #include <negood/stream/reference_batch.hpp>
 
@@ -22,7 +23,7 @@ struct stream_input {
 };
 
 template <Backend B>
-stream_input<real_t<B>> read_input(B& ctx, const score_options& o, const clip::model<B>& m, const detector_record& r) {
+stream_input<real_t<B>> read_input(B& ctx, const score_options& o, const clip::model<B>* m, const detector_record& r) {
   using real = real_t<B>;
   stream_input<real> in;
   std::string source = o.features;
@@ -31,7 +32,7 @@ stream_input<real_t<B>> read_input(B& ctx, const score_options& o, const clip::m
                   o.force_encoder);
     in.features = read_unit_features<real>(o.common, o.features, o.rows, true).rows;
   } else {
-    in.features = encode_with_progress(ctx, o.common, m, read_images(o.images)).features;
+    in.features = encode_with_progress(ctx, o.common, *m, read_images(o.images)).features;
     source = o.images.images;
   }
   check_same_width(in.features.cols(), source, r.positive.cols(), o.detector);
@@ -170,7 +171,7 @@ int replay(B& ctx, const score_options& o, const clip::model<B>& m, const detect
 template <Backend B>
 int interneg(B& ctx, const score_options& o, const clip::model<B>& m, const detector_record& r) {
   const auto settings = interneg_settings(o, r);
-  const auto in = read_input(ctx, o, m, r);
+  const auto in = read_input(ctx, o, &m, r);
   interneg_stream<B> stream(ctx, clip::require_text(m, "--stream"), m.tokenizer, bank_of(ctx, r),
                             inter_modal_distances(r.positive.view(), r.proxies.view()), settings,
                             read_canaries<B>(o, r));
@@ -247,6 +248,7 @@ int plain_stream(const score_options& o, const detector_record& r, Stream& strea
   observe_all(o.common, stream, in, block, answers, [] { throw_if_stopped("score"); });
   auto j = write_answers(o, r, in, answers);
   if constexpr (requires { stream.memory().size(); }) j["memory"] = stream.memory().size();
+  if constexpr (requires { stream.bytes(); }) j["memory_bytes"] = stream.bytes();
   say(o.common, escape(o.out) + ": " + std::to_string(answers.size()) + " scores of " + r.method);
   result(o.common, j);
   return 0;
@@ -260,31 +262,41 @@ template <Backend B>
 int score_stream(B& ctx, const score_options& o) {
   auto r = load_detector_record(o.detector);
   const auto batch = batch_of_semantics(o.stream.semantics);
-  if (r.method != "interneg" && r.method != "clipscope")
+  if (r.method != "interneg" && r.method != "clipscope" && r.method != "adaneg")
     refuse(o.detector + " is a detector of method " + r.method,
-           "interneg and clipscope learn from a stream: negood fit --method interneg");
+           "interneg, adaneg and clipscope learn from a stream: negood fit --method interneg");
   if (!o.shard.empty()) refuse("a stream has one order: --shard does not go with it", "score all of it");
   if (r.method == "interneg" && r.proxies.rows() == 0)
     refuse(o.detector + " has no image proxies", "fit it with images: negood fit --method interneg --train");
-  if (o.model.empty())
-    fail(error_category::usage, "negood.cli.6", "score", "--stream needs --model", "its text tower inverts images");
-  const auto m = load_model(ctx, o.common, o.model);
-  check_encoder(o.common, m.fingerprint, o.model, r.encoder_fingerprint, o.detector, o.force_encoder);
+  if (o.model.empty() && (r.method == "interneg" || o.features.empty()))
+    fail(error_category::usage, "negood.cli.6", "score", "--stream needs --model",
+         "its towers encode and invert images");
+  std::optional<clip::model<B>> m;
+  if (!o.model.empty()) {
+    m.emplace(load_model(ctx, o.common, o.model));
+    check_encoder(o.common, m->fingerprint, o.model, r.encoder_fingerprint, o.detector, o.force_encoder);
+  }
   if (r.method != "interneg" || batch)
     for (const auto* given : {&o.stream.memory_out, &o.stream.attempts_out, &o.stream.replay, &o.stream.checkpoint})
       if (!given->empty()) refuse("memories are kept of sequential interneg only", "leave " + *given + " out");
-  if (r.method == "interneg" && !batch) return o.stream.replay.empty() ? interneg(ctx, o, m, r) : replay(ctx, o, m, r);
-  const auto in = read_input(ctx, o, m, r);
+  if (r.method == "interneg" && !batch)
+    return o.stream.replay.empty() ? interneg(ctx, o, *m, r) : replay(ctx, o, *m, r);
+  const auto in = read_input(ctx, o, m ? &*m : nullptr, r);
+  const auto whole_batches = [&](index_type n) { return n * ((255 + n) / n); };
+  if (r.method == "adaneg") {
+    adaneg_stream<B> stream(ctx, bank_of(ctx, r), adaneg_settings(o, r));
+    return plain_stream<B>(o, r, stream, in, whole_batches(batch.value_or(1)));
+  }
   if (r.method == "clipscope") {
     clipscope_stream<B> stream(ctx, bank_of(ctx, r));
     return plain_stream<B>(o, r, stream, in, 256);
   }
   const auto s = interneg_settings(o, r);
   reference_batch_stream<B> stream(
-      ctx, clip::require_text(m, "--stream"), m.tokenizer, bank_of(ctx, r),
+      ctx, clip::require_text(*m, "--stream"), m->tokenizer, bank_of(ctx, r),
       inter_modal_distances(r.positive.view(), r.proxies.view()),
       {.beta = s.beta, .groups = o.stream.groups, .capacity = s.capacity, .batch = *batch, .inversion = s.inversion});
-  return plain_stream<B>(o, r, stream, in, *batch * ((255 + *batch) / *batch));
+  return plain_stream<B>(o, r, stream, in, whole_batches(*batch));
 }
 
 }  // namespace

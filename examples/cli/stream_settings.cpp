@@ -93,6 +93,21 @@ void attach_settings(detector_record& r, const interneg_options& o) {
   r.options = dump_json(options);
 }
 
+adaneg_options adaneg_settings(const score_options& o, const detector_record& r) {
+  const auto& s = o.stream;
+  return {.groups = r.groups,
+          .gamma = s.gamma,
+          .gap = s.gap,
+          .slots = s.slots,
+          .lambda = s.lambda,
+          .beta = s.sharpness,
+          .proxies = choose<proxy_kind>("--proxies", s.proxies,
+                                        {{"sample", proxy_kind::sample_adaptive}, {"task", proxy_kind::task_adaptive}}),
+          .rule = choose<gap_rule>("--gap-rule", s.gap_rule,
+                                   {{"fixed", gap_rule::fixed}, {"window", gap_rule::sliding_window}}),
+          .batch = batch_of_semantics(s.semantics).value_or(1)};
+}
+
 std::optional<index_type> batch_of_semantics(const std::string& text) {
   constexpr std::string_view batch = "reference-batch:";
   if (text == "sequential") return std::nullopt;

@@ -5,6 +5,7 @@
 #include "commands.hpp"
 
 #include <negood/detector/detector_record.hpp>
+#include <negood/stream/adaneg.hpp>
 #include <negood/stream/interneg.hpp>
 
 namespace negood::cli {
@@ -15,6 +16,9 @@ interneg_options interneg_settings(const score_options& o, const detector_record
 ordered_json interneg_settings_json(const interneg_options& o);
 /// Puts settings into a record.
 void attach_settings(detector_record& r, const interneg_options& o);
+
+/// Settings of an adaneg stream; batches of `reference-batch:N`.
+adaneg_options adaneg_settings(const score_options& o, const detector_record& r);
 
 /// N of `reference-batch:N`; nothing for `sequential`.
 std::optional<index_type> batch_of_semantics(const std::string& text);
