@@ -1,6 +1,7 @@
 /// \file tuned_scorer.hpp  A trained feature map, bound to labels, scoring images under their own condition.
 #pragma once
 
+#include <negood/feature/conditioned_logits.hpp>
 #include <negood/feature/direct_form.hpp>
 #include <negood/score/prompt_bank.hpp>
 
@@ -103,7 +104,7 @@ class tuned_scorer {
                          std::vector<index_type>(static_cast<std::size_t>(n)),
                          {}};
     std::vector<conditioning_report> reports(static_cast<std::size_t>(tasks));
-    ctx.for_each_task(tasks, [&](B& worker, index_type task) {
+    const auto score = [&](B& worker, index_type task) {
       const index_type first = task * at_once, count = std::min(at_once, n - first);
       const auto rows = worker.from_host(images.slice_rows(first, count));
       auto& report = reports[static_cast<std::size_t>(task)];
@@ -111,7 +112,11 @@ class tuned_scorer {
       detail::for_each_row_block(worker, count, [&](B& c, index_type begin, index_type height, index_type) {
         reduce(c, z, begin, height, first + begin, out);
       });
-    });
+    };
+    if (tasks == 1)
+      score(ctx, 0);  // few images: the threads share their labels
+    else
+      ctx.for_each_task(tasks, score);
     for (const auto& r : reports) out.conditioning.merge(r);
     if (!model_.conditional) out.conditioning = constant_report_;
     return out;
@@ -132,19 +137,19 @@ class tuned_scorer {
 
  private:
   tensor_t<B> conditional_logits(B& ctx, const tensor_t<B>& rows, conditioning_report& report) const {
-    return model_.per_label() ? logits<direct_form>(ctx, rows, report) : logits<product_form>(ctx, rows, report);
-  }
-  template <class Form>
-  tensor_t<B> logits(B& ctx, const tensor_t<B>& rows, conditioning_report& report) const {
     const auto maps = residual_maps(ctx, model_, parameters_, rows);
+    auto z = ctx.zeros(ctx.rows(rows), labels_.total());
     std::vector<index_type> own(static_cast<std::size_t>(ctx.rows(rows)));
     for (std::size_t i = 0; i < own.size(); ++i) own[i] = static_cast<index_type>(i);
-    auto z = ctx.zeros(ctx.rows(rows), labels_.total());
     for (std::size_t part = 0; part < maps.size(); ++part) {
       const auto& block = labels_.blocks[part];
+      if (!model_.per_label()) {
+        conditioned_logits(ctx, model_, block, maps[part], rows, scale_, options_.conditioning, z, report);
+        continue;
+      }
       const auto norms =
-          Form::norms(ctx, model_, block, maps[part], parameters_[part], false, options_.conditioning, report);
-      Form::logits(ctx, block, maps[part], parameters_[part], norms, {rows, own}, scale_, z);
+          direct_form::norms(ctx, model_, block, maps[part], parameters_[part], false, options_.conditioning, report);
+      direct_form::logits(ctx, block, maps[part], parameters_[part], norms, {rows, own}, scale_, z);
     }
     return z;
   }

@@ -46,7 +46,7 @@ class library_panels {
                 index_type c_step) const {
     thread_local buffer<T> rows_buffer, edge_buffer;
     for (index_type r = 0; r < m;) {
-      const index_type left = m - r, unit = left > row_unit / 2 ? row_unit : tail_unit, rows = std::min(unit, left);
+      const index_type left = m - r, unit = unit_of(left), rows = std::min(unit, left);
       // Rows that are whole and contiguous are read where they are, others are copied and padded.
       const T* block = a.at(r, 0).data;
       if (rows < unit || a.col_step != 1 || a.row_step != k_) {
@@ -78,9 +78,13 @@ class library_panels {
  private:
 #if defined(NEGOOD_HAVE_ONEDNN)
   static constexpr bool through_onednn = std::is_same_v<T, float>;
-  static constexpr index_type tail_unit = through_onednn ? onednn_product::tail_rows : row_unit;
+  /// Rows of the next block where `left` are left: each block reads the whole factor, each row of it costs as much.
+  static constexpr index_type unit_of(index_type left) {
+    if (!through_onednn || left > onednn_product::half_rows) return row_unit;
+    return left > onednn_product::half_rows / 2 ? onednn_product::half_rows : onednn_product::tail_rows;
+  }
 #else
-  static constexpr index_type tail_unit = row_unit;
+  static constexpr index_type unit_of(index_type) { return row_unit; }
 #endif
 
   struct panel {

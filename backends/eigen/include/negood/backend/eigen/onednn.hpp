@@ -58,7 +58,7 @@ class single_threaded {
 /// c[rows, n] = a[rows, k] b[k, n] for one choice of sizes and steps. Immutable; any thread may run it.
 class onednn_product {
  public:
-  static constexpr index_type block_rows = 64, tail_rows = 8;
+  static constexpr index_type block_rows = 64, half_rows = 32, tail_rows = 8;
 
   /// The product of these sizes, from a table: making one compiles code.
   static std::shared_ptr<const onednn_product> of(index_type k, index_type n, index_type c_step) {
@@ -75,7 +75,11 @@ class onednn_product {
   }
 
   onednn_product(index_type k, index_type n, index_type c_step)
-      : k_(k), n_(n), block_(block_rows, k, n, c_step, nullptr), tail_(tail_rows, k, n, c_step, &block_.weights) {}
+      : k_(k),
+        n_(n),
+        block_(block_rows, k, n, c_step, nullptr),
+        half_(half_rows, k, n, c_step, &block_.weights),
+        tail_(tail_rows, k, n, c_step, &block_.weights) {}
 
   std::size_t packed_bytes() const { return block_.weights.get_size(); }
 
@@ -89,10 +93,10 @@ class onednn_product {
     stream.wait();
   }
 
-  /// `rows` is block_rows or tail_rows; a is contiguous.
+  /// `rows` is block_rows, half_rows or tail_rows; a is contiguous.
   void run(index_type rows, const float* a, const float* packed, float* c) const {
     const single_threaded guard;
-    const kernel& which = rows == block_rows ? block_ : tail_;
+    const kernel& which = rows == block_rows ? block_ : rows == half_rows ? half_ : tail_;
     thread_local std::vector<unsigned char> scratch;
     if (scratch.size() < which.scratch.get_size()) scratch.resize(which.scratch.get_size());
     thread_local dnnl::stream stream(engine());
@@ -130,7 +134,7 @@ class onednn_product {
   };
 
   index_type k_, n_;
-  kernel block_, tail_;
+  kernel block_, half_, tail_;
 };
 
 }  // namespace negood::eigen::detail
