@@ -54,6 +54,23 @@ void write(const std::filesystem::path& path, std::string_view text) { std::ofst
 
 }  // namespace
 
+TEST_CASE("several rows a name: another key, and as many rows as were asked for") {
+  const io_test::scratch_folder folder;
+  auto r = request();
+  const auto key = r.key();
+  r.rows_each = 2;
+  CHECK(r.key() != key);
+  host_matrix<float> six(6, 4, std::vector<float>(24, 0.5F));
+  CHECK(cached_features(folder.path(), r, [&] { return six; }).rows() == 6);
+  cache_report report;
+  CHECK(cached_features(
+            folder.path(), r, [&] { return six; }, &report)
+            .values() == six.values());
+  CHECK(report.hit);
+  r.rows_each = 3;
+  CHECK(code_of([&] { cached_features(folder.path(), r, [&] { return six; }); }) == "negood.shape.2");
+}
+
 TEST_CASE("features are computed once and read afterwards", "[feature_cache]") {
   const io_test::scratch_folder dir;
   const auto folder = dir / "made";

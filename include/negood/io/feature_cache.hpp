@@ -14,13 +14,14 @@
 
 namespace negood {
 
-/// What decides the features of a list of words.
+/// What decides the features of a list of words, or of anything else that names stand for.
 struct feature_request {
   std::string_view encoder;  ///< fingerprint of the model: weights and tokenizer
   std::span<const std::string> words, templates;
   std::string_view arithmetic;     ///< backend, precision and everything else that may change a bit
   std::string_view template_mean;  ///< how several templates become one feature
   index_type width = 0;            ///< of a feature
+  index_type rows_each = 1;        ///< features a word
 
   /// SHA-256 of all of it, in order, every string with its length: no two requests share a key.
   std::string key() const {
@@ -33,6 +34,7 @@ struct feature_request {
       h.update_u64(list.size());
       for (const auto& text : list) add(text);
     }
+    if (rows_each != 1) h.update_u64(static_cast<std::uint64_t>(rows_each));
     return h.hex_digest();
   }
 };
@@ -75,7 +77,7 @@ inline host_matrix<float> read_cached_features(const std::filesystem::path& path
 
 }  // namespace detail
 
-/// The features `compute()` gives, `[words, width]`, from `folder` if they were computed before.
+/// The features `compute()` gives, `[words rows_each, width]`, from `folder` if they were computed before.
 ///
 /// The file is named by the request's key and holds it again, beside a hash of its content. A file that is damaged, of
 /// other words or not finite is computed anew and written over, and `report` says why; a folder that cannot be written
@@ -88,7 +90,7 @@ host_matrix<float> cached_features(const std::filesystem::path& folder, const fe
   r = {};
   const auto key = request.key();
   const auto path = folder / (key + ".safetensors");
-  const auto rows = static_cast<index_type>(request.words.size());
+  const auto rows = static_cast<index_type>(request.words.size()) * request.rows_each;
   std::error_code ignored;
   if (std::filesystem::exists(path, ignored)) try {
       auto out = detail::read_cached_features(path, key, rows, request.width);
@@ -99,7 +101,7 @@ host_matrix<float> cached_features(const std::filesystem::path& folder, const fe
     }
   host_matrix<float> out = compute();
   require_shape(out.rows() == rows && out.cols() == request.width, "cached_features", "features", out.rows(),
-                out.cols(), "request", rows, request.width, "one row a word");
+                out.cols(), "request", rows, request.width, "as many rows a word as were asked for");
   try {
     std::filesystem::create_directories(folder);
     safetensors_writer writer;

@@ -37,7 +37,8 @@ enum class random_purpose : std::uint32_t {
   inversion = 12,           ///< start values of pseudo-words
   inversion_template = 13,  ///< which template an image sees at a step
   stream = 14,              ///< order of a stream of test images
-  super_category = 15       ///< the word that CSP joins to an adjective
+  super_category = 15,      ///< the word that CSP joins to an adjective
+  label_group = 16          ///< which group of the training losses a negative label is in
 };
 
 /// One Philox4x32-10 block: four independent 32-bit words for a counter and a key.
