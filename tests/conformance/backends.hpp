@@ -5,6 +5,7 @@
 ///
 ///     every_backend     all of them
 ///     invariant_backends those whose bytes depend neither on the threads nor on the other rows
+///     algorithm_backends those that run the algorithms too, which are slow to compile
 #pragma once
 
 #ifndef NEGOOD_CONFORMANCE_LIST

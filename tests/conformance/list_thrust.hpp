@@ -35,5 +35,6 @@ using every_backend = std::tuple<thrust_sequential, thrust_openmp, thrust_openmp
 using every_backend = std::tuple<thrust_sequential, thrust_openmp, thrust_openmp_double>;
 #endif
 using invariant_backends = every_backend;
+using algorithm_backends = std::tuple<thrust_openmp>;
 
 }  // namespace conformance

@@ -34,5 +34,6 @@ struct torch_aten_double : torch_backend<double, false> {
 using every_backend = std::tuple<torch_float, torch_double, torch_aten_float, torch_aten_double>;
 /// ATen's own operations choose kernels by shape.
 using invariant_backends = std::tuple<torch_float, torch_double>;
+using algorithm_backends = std::tuple<torch_float, torch_aten_float>;
 
 }  // namespace conformance

@@ -24,5 +24,6 @@ struct xtensor_double : xtensor_backend<double> {
 
 using every_backend = std::tuple<xtensor_float, xtensor_double>;
 using invariant_backends = every_backend;
+using algorithm_backends = std::tuple<xtensor_float>;
 
 }  // namespace conformance
