@@ -2,7 +2,7 @@
 #pragma once
 
 #include <negood/feature/conditioning.hpp>
-#include <negood/feature/row_blocks.hpp>
+#include <negood/feature/feature_lengths.hpp>
 
 namespace negood {
 
@@ -52,56 +52,26 @@ struct product_form {
                                 const residual_map<B>& map, const map_parameters<tensor_t<B>>&, bool knowledge,
                                 const conditioning_options& options, conditioning_report& report) {
     const index_type k = ctx.rows(map.delta), n = labels.count;
-    const auto b2 = detail::row_dots(ctx, map.shift, map.shift);
     const auto delta2 = ctx.map(element::square{}, map.delta);
     const auto cross = ctx.map(element::scale{2.0}, ctx.map(element::multiply{}, map.delta, map.shift));
-    tensor_t<B> on_c = ctx.zeros(0, 0), on_e = ctx.zeros(0, 0), on_d = ctx.zeros(0, 0);
+    length_products<B> p{ctx.zeros(0, 0),
+                         ctx.zeros(0, 0),
+                         ctx.zeros(0, 0),
+                         detail::row_dots(ctx, map.shift, map.shift),
+                         ctx.map(element::scale{options.floor}, labels.s2),
+                         ctx.map(element::sqrt{}, labels.s2),
+                         ctx.map(element::scale{0.5}, ctx.map(element::reciprocal{}, labels.teacher_length))};
     if (knowledge) {  // X and Y apart
-      on_c = ctx.matmul_nt(detail::stacked(ctx, map.shift, cross), labels.packed);
-      if (model.scales()) on_e = ctx.matmul_nt(detail::stacked(ctx, map.delta, delta2), *labels.square);
-      if (labels.teacher) on_d = teacher_product(ctx, model, *labels.teacher, map);
+      p.on_c = ctx.matmul_nt(detail::stacked(ctx, map.shift, cross), labels.packed);
+      if (model.scales()) p.on_e = ctx.matmul_nt(detail::stacked(ctx, map.delta, delta2), *labels.square);
+      if (labels.teacher) p.on_d = teacher_product(ctx, model, *labels.teacher, map);
     } else {  // 2X + Y in one
-      on_c = ctx.matmul_nt(ctx.map(element::add_scaled{2.0}, cross, map.shift), labels.packed);
-      if (model.scales()) on_e = ctx.matmul_nt(ctx.map(element::add_scaled{2.0}, delta2, map.delta), *labels.square);
+      p.on_c = ctx.matmul_nt(ctx.map(element::add_scaled{2.0}, cross, map.shift), labels.packed);
+      if (model.scales()) p.on_e = ctx.matmul_nt(ctx.map(element::add_scaled{2.0}, delta2, map.delta), *labels.square);
     }
-    const auto floor = ctx.map(element::scale{options.floor}, labels.s2);
-    const auto length = ctx.map(element::sqrt{}, labels.s2);
-    const auto half = ctx.map(element::scale{0.5}, ctx.map(element::reciprocal{}, labels.teacher_length));
-    feature_norms<B> out{ctx.zeros(k, n), ctx.zeros(0, 0), ctx.zeros(0, 0), {}, {}};
-    if (knowledge) out.w = ctx.zeros(k, n), out.slope = ctx.zeros(k, n);
-    auto ratio = ctx.zeros(k, 1), distance = ctx.zeros(k, 1);  // largest |c|/|u|; sums of 1 - cos
-    const auto pass = [&](tensor_t<B>* each_distance) {
-      detail::for_each_row_block(ctx, k, [&](B& c, index_type first, index_type count, index_type) {
-        const auto part = [&](const tensor_t<B>& from, index_type row) {
-          return c.block(from, row + first, 0, count, n);
-        };
-        const auto both = [&](index_type row) {
-          auto x = part(on_c, row);
-          return model.scales() ? c.map(element::add{}, x, part(on_e, row)) : std::move(x);
-        };
-        auto x = both(0);
-        auto y = c.map_rows(element::add{}, knowledge ? both(k) : std::move(x), c.block(b2, first, 0, count, 1));
-        auto grown = knowledge ? c.map(element::add_scaled{2.0}, y, x) : std::move(y);  // q - |c|^2
-        const auto q = c.map_cols(element::maximum{}, c.map_cols(element::add{}, grown, labels.s2), floor);
-        const auto l = c.map(element::sqrt{}, q), t = c.map(element::reciprocal{}, l);
-        c.paste(out.t, t, first, 0);
-        c.paste(ratio, c.reduce_rows(reduction::maximum{}, c.map_cols(element::multiply{}, t, length)), first, 0);
-        if (!knowledge) return;
-        if (labels.teacher) {  // e + d in place of e, seen from tau
-          const auto z = part(on_d, 0);
-          y = c.map_cols(element::add{}, c.map(element::add_scaled{2.0}, y, z), labels.teacher->square);
-          x = c.map_cols(element::add{}, c.map(element::subtract{}, x, z), labels.teacher->along);
-          grown = c.map(element::add_scaled{2.0}, y, x);
-        }
-        c.paste(out.w, c.map_cols(element::add{}, x, labels.teacher_s2), first, 0);
-        c.paste(out.slope, c.map(element::add{}, x, y), first, 0);
-        const auto d = detail::cosine_distance(c, y, grown, l, t, labels.teacher_length, half);
-        c.paste(distance, c.reduce_rows(reduction::sum{}, d), first, 0);
-        if (each_distance) c.paste(*each_distance, d, first, 0);
-      });
-    };
-    pass(nullptr);
-    out.exact = detail::exact_labels(ctx, labels, map, ratio, out.t, options, report);
+    auto lengths = feature_lengths(ctx, labels, p, knowledge);
+    feature_norms<B> out{std::move(lengths.t), std::move(lengths.w), std::move(lengths.slope), {}, {}};
+    out.exact = detail::exact_labels(ctx, labels, map, lengths.ratio, out.t, options, report);
     if (!out.exact.empty()) {
       const auto rewrite = [&](tensor_t<B>& tensor, auto value) {
         auto host = ctx.to_host(tensor);
@@ -110,15 +80,15 @@ struct product_form {
       };
       if (knowledge) {
         auto each = ctx.zeros(k, n);
-        pass(&each);
+        feature_lengths(ctx, labels, p, knowledge, &each);
         rewrite(each, [](const auto& e) { return e.distance; });
-        distance = ctx.reduce_rows(reduction::sum{}, each);
+        lengths.distance = ctx.reduce_rows(reduction::sum{}, each);
         rewrite(out.w, [](const auto& e) { return e.w; });
         rewrite(out.slope, [](const auto& e) { return e.slope; });
       }
       rewrite(out.t, [](const auto& e) { return 1 / std::sqrt(e.q); });
     }
-    if (knowledge) out.distance = ctx.to_host(distance);
+    if (knowledge) out.distance = ctx.to_host(lengths.distance);
     return out;
   }
 
@@ -127,19 +97,12 @@ struct product_form {
   static void logits(B& ctx, const label_block<B>& labels, const residual_map<B>& map,
                      const map_parameters<tensor_t<B>>&, const feature_norms<B>& norms, const conditioned_rows<B>& rows,
                      double scale, tensor_t<B>& z) {
-    const index_type r = ctx.rows(rows.values), n = labels.count;
     const auto delta = ctx.gather_rows(map.delta, rows.conditions), b = ctx.gather_rows(map.shift, rows.conditions);
     const auto values = ctx.map(element::scale{scale}, rows.values);  // s v: one pass less over what is wide
     const auto scaled = ctx.map(element::multiply{}, values, ctx.map(element::shift{1.0}, delta));
     const auto on_c = ctx.matmul_nt(scaled, labels.packed);
     const auto constant = detail::row_dots(ctx, values, b);
-    detail::for_each_row_block(ctx, r, [&](B& c, index_type first, index_type count, index_type) {
-      const auto num =
-          c.map_rows(element::add{}, c.block(on_c, first, 0, count, n), c.block(constant, first, 0, count, 1));
-      const auto t = c.gather_rows(
-          norms.t, rows.conditions.subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(count)));
-      c.paste(z, c.map(element::multiply{}, num, t), first, labels.first);
-    });
+    divided_logits(ctx, on_c, constant, norms.t, rows.conditions, labels.first, z);
     if (!norms.exact.empty()) exact_logits(ctx, labels, map, norms, rows, scale, z);
   }
 
@@ -149,34 +112,11 @@ struct product_form {
                           const map_parameters<tensor_t<B>>&, const feature_norms<B>& norms,
                           const conditioned_rows<B>& rows, double scale, const tensor_t<B>& z, const tensor_t<B>& dz,
                           feature_gradient<B>& onto) {
-    const index_type r = ctx.rows(rows.values), n = labels.count;
-    auto a = ctx.zeros(r, n), a_sum = ctx.zeros(r, 1);
-    struct portion {
-      std::vector<index_type> conditions;
-      std::optional<tensor_t<B>> pulled;
-    };
-    std::vector<portion> portions(static_cast<std::size_t>(detail::row_blocks(r)));
-    detail::for_each_row_block(ctx, r, [&](B& c, index_type first, index_type count, index_type block) {
-      const auto own = rows.conditions.subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(count));
-      const auto g = c.block(dz, first, labels.first, count, n);
-      const auto ga = c.map(element::multiply{}, g, c.gather_rows(norms.t, own));  // A/s
-      c.paste(a_sum, c.reduce_rows(reduction::sum{}, ga), first, 0);
-      c.paste(a, ga, first, 0);
-      portion& p = portions[static_cast<std::size_t>(block)];
-      std::vector<index_type> local;
-      for (const index_type k : own) {
-        const auto at = std::ranges::find(p.conditions, k);
-        local.push_back(at - p.conditions.begin());
-        if (at == p.conditions.end()) p.conditions.push_back(k);
-      }
-      auto sum = c.zeros(static_cast<index_type>(p.conditions.size()), n);
-      c.scatter_add_rows(sum, local, c.map(element::multiply{}, g, c.block(z, first, labels.first, count, n)));
-      p.pulled.emplace(std::move(sum));
-    });
-    for (const portion& p : portions) ctx.scatter_add_rows(onto.pulled, p.conditions, *p.pulled);
-    const auto on_c = ctx.matmul(a, labels.packed), values = ctx.map(element::scale{scale}, rows.values);
+    const auto slopes =
+        divided_logits_pullback(ctx, norms.t, rows.conditions, labels.first, z, dz, onto.pulled);  // A/s
+    const auto on_c = ctx.matmul(slopes.a, labels.packed), values = ctx.map(element::scale{scale}, rows.values);
     ctx.scatter_add_rows(onto.delta, rows.conditions, ctx.map(element::multiply{}, values, on_c));
-    ctx.scatter_add_rows(onto.shift, rows.conditions, ctx.map_rows(element::multiply{}, values, a_sum));
+    ctx.scatter_add_rows(onto.shift, rows.conditions, ctx.map_rows(element::multiply{}, values, slopes.a_sum));
   }
 
   /// Adds what flows through the lengths, and the knowledge loss's gradient where `weight` = lambda/(K n) is not 0.
@@ -194,27 +134,10 @@ struct product_form {
       pulled = ctx.from_host(host.view());
     }
     const auto h = ctx.map(element::scale{weight}, ctx.map(element::reciprocal{}, labels.teacher_length));
-    const index_type rows = knowledge ? 2 * k : k;  // -P1 over -P2; without the loss both are -T
-    auto p = ctx.zeros(rows, n), p2_sum = ctx.zeros(k, 1);
-    auto ht = ctx.zeros(knowledge && labels.teacher ? k : 0, n);
-    detail::for_each_row_block(ctx, k, [&](B& c, index_type first, index_type count, index_type) {
-      const auto t = c.block(norms.t, first, 0, count, n), t2 = c.map(element::square{}, t);
-      auto m = c.map(element::multiply{}, t2, c.block(pulled, first, 0, count, n));  // -T
-      if (knowledge) {
-        const auto t3h = c.map_cols(element::multiply{}, c.map(element::multiply{}, t2, t), h);
-        const auto k1 = c.map(element::multiply{}, t3h, c.block(norms.slope, first, 0, count, n));
-        const auto k2 = c.map(element::multiply{}, t3h, c.block(norms.w, first, 0, count, n));
-        const auto p2 = c.map(element::subtract{}, m, k2);
-        c.paste(p, p2, k + first, 0);
-        c.paste(p2_sum, c.reduce_rows(reduction::sum{}, p2), first, 0);
-        c.paste(p, c.map(element::add{}, m, k1), first, 0);
-        if (labels.teacher) c.paste(ht, c.map_cols(element::multiply{}, t, h), first, 0);
-      } else {
-        c.paste(p2_sum, c.reduce_rows(reduction::sum{}, m), first, 0);
-        c.paste(p, m, first, 0);
-      }
-    });
-    const auto on_c = ctx.matmul(p, labels.packed);
+    const auto none = ctx.zeros(0, n);
+    const auto slopes =
+        length_slopes_of(ctx, norms.t, knowledge ? norms.w : none, knowledge ? norms.slope : none, pulled, h);
+    const auto on_c = ctx.matmul(slopes.p, labels.packed);
     const index_type second = knowledge ? k : 0, width = ctx.cols(map.delta);
     const auto p1_c = ctx.block(on_c, 0, 0, k, width), p2_c = ctx.block(on_c, second, 0, k, width);
     const auto take = [&](tensor_t<B>& from, const tensor_t<B>& what) {
@@ -223,14 +146,15 @@ struct product_form {
     const auto times = [&](const tensor_t<B>& x, const tensor_t<B>& y) { return ctx.map(element::multiply{}, x, y); };
     take(onto.shift, p1_c);
     take(onto.shift, times(map.delta, p2_c));
-    take(onto.shift, ctx.map_rows(element::multiply{}, map.shift, p2_sum));
+    take(onto.shift, ctx.map_rows(element::multiply{}, map.shift, slopes.p2));
     if (model.scales()) {
-      const auto on_e = ctx.matmul(p, *labels.square);
+      const auto on_e = ctx.matmul(slopes.p, *labels.square);
       take(onto.delta, ctx.block(on_e, 0, 0, k, width));
       take(onto.delta, times(map.delta, ctx.block(on_e, second, 0, k, width)));
       take(onto.delta, times(map.shift, p2_c));
     }
-    if (ctx.rows(ht) > 0) {
+    if (knowledge && labels.teacher) {
+      const auto ht = ctx.map_cols(element::multiply{}, norms.t, h);
       onto.shift = ctx.map(element::add{}, onto.shift, ctx.matmul(ht, labels.teacher->packed_difference));
       if (model.scales()) onto.delta = ctx.map(element::add{}, onto.delta, ctx.matmul(ht, *labels.teacher->scaled));
     }

@@ -37,7 +37,7 @@ struct krnft_loss_value {
   conditioning_report conditioning;
 };
 
-/// L = L_p + lambda_1 L_n + lambda_2 L_kr (KR-NFT, Eqs. 7 to 10) and its gradient to delta_k and b_k.
+/// L = L_p + lambda_1 L_n + lambda_2 L_kr (KR-NFT, §3) and its gradient to delta_k and b_k.
 ///
 ///     L_kr = 1 - (1/(K (N + M))) sum_ki cos(c'_ki, tau_i)        over all labels, those of no group too
 ///
