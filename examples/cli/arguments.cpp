@@ -81,7 +81,10 @@ void add_score(CLI::App& app, command& run) {
 void add_select(CLI::App& app, command& run) {
   auto& sub = *app.add_subcommand("select", "Choose negative words by their features");
   auto o = on_parse<select_options>(sub, run, run_select);
-  sub.add_option("--method", o->method, "neglabel (Jiang et al. 2024), interneg (Xu et al.)")->required();
+  sub.add_option(
+         "--method", o->method,
+         "neglabel (Jiang et al. 2024), csp (Chen et al. 2024), clipscope (Fu et al. 2024), interneg (Xu et al.)")
+      ->required();
   sub.add_option("--candidates", o->candidates, "Features of the words, [M, D]")->required();
   sub.add_option("--words", o->words, "The words, one a line; a part of speech may follow after a tab")->required();
   sub.add_option("--tags", o->tags, "Parts of speech, one a line");
@@ -90,9 +93,10 @@ void add_select(CLI::App& app, command& run) {
   sub.add_option("-m,--count", o->count, "How many words")->capture_default_str();
   sub.add_option("--quota", o->quota, "pos: every part of speech has its share; none: one ranking")
       ->capture_default_str();
-  sub.add_option("--percentile", o->percentile, "neglabel: percentile of the similarities to the classes")
+  sub.add_option("--percentile", o->percentile, "neglabel, csp: percentile of the similarities to the classes")
       ->capture_default_str();
-  sub.add_option("--percentile-rule", o->percentile_rule, "neglabel: floor, interpolated")->capture_default_str();
+  sub.add_option("--percentile-rule", o->percentile_rule, "neglabel: floor, interpolated; csp interpolates")
+      ->capture_default_str();
   sub.add_option("--out", o->out, "JSON: selected words with rank and key, vetoes by class")->required();
   add_rows(sub, o->rows);
   add_common(sub, o->common);
