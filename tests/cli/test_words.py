@@ -5,13 +5,14 @@ Standard library only. Usage: test_words.py PATH_TO_NEGOOD
 import json
 import math
 import os
+import random
 import struct
 import subprocess
 import sys
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from test_cli import HAVE_MODEL, MODEL, PICTURES, PROGRAM, SOURCE, Case, read_npy
+from test_cli import HAVE_MODEL, MODEL, PICTURES, PROGRAM, SOURCE, Case, read_npy, write_npy
 
 CLASSES = ["tiger", "spider", "ice cream"]
 WORDS = os.path.join(SOURCE, "models", "demo-words.txt")
@@ -306,6 +307,46 @@ class Words(Case):
         self.fit_words("interneg", *more, "-m", "30")
         self.assertIn("200 features from cache", self.notes)
         self.fit_words("interneg", "--train", "train", "--negatives-file", "words.txt", code=2)
+
+
+class Selected(Case):
+    """`select` from features alone."""
+
+    def setUp(self):
+        super().setUp()
+        draw = random.Random(8)
+        self.words = [unit([draw.gauss(0, 1) for _ in range(self.D)]) for _ in range(50)]
+        self.words[3] = list(self.texts[1])
+        self.words[4] = list(self.texts[2])
+        write_npy(self.path("words.npy"), self.words)
+        self.tags = ["na"[i % 2] for i in range(50)]
+        self.write("words.txt", "".join("word%02d\t%s\n" % (i, t) for i, t in enumerate(self.tags)))
+        self.cosines = [sorted(dot(w, t) for t in self.texts) for w in self.words]
+
+    def select(self, method, *more):
+        self.json_("select", "--method", method, "--candidates", "words.npy", "--words", "words.txt", "--id-text", "texts.npy",
+                   "--out", "s.json", *more)
+        with open(self.path("s.json")) as f:
+            return json.load(f)
+
+    def test_csp(self):
+        order = sorted(range(50), key=lambda i: (self.cosines[i][-1] > 0.95, quantile(self.cosines[i], 0.95)))
+        near = sum(1 for c in self.cosines if c[-1] > 0.95)
+        self.assertGreaterEqual(near, 2)
+        s = self.select("csp", "-m", "10")
+        rows = [w["row"] for w in s["selected"]]
+        self.assertEqual(rows, [i for i in order if self.tags[i] == "a"][:5] + [i for i in order if self.tags[i] == "n"][:5])
+        self.assertEqual(s["words_too_near"], near)
+        s = self.select("csp", "-m", "50", "--quota", "none")
+        self.assertEqual([w["row"] for w in s["selected"]], order)
+
+    def test_clipscope(self):
+        order = sorted(range(50), key=lambda i: self.cosines[i][0])  # of three classes the 50th-largest is the smallest
+        s = self.select("clipscope", "-m", "11")
+        self.assertEqual([w["row"] for w in s["selected"]], order[:6] + order[:-6:-1])
+        self.assertEqual(s["farthest"], 6)
+        self.run_("select", "--method", "other", "--candidates", "words.npy", "--words", "words.txt", "--id-text", "texts.npy",
+                  "--out", "s.json", code=2)
 
 
 if __name__ == "__main__":
