@@ -98,5 +98,6 @@ TEST_CASE("a module from a file, and what is refused") {
   CHECK(code_of([] { negood::libtorch::module_encoder::load("no_module.pt"); }) == "negood.torch.2");
   torch::jit::Module flat("flat");
   flat.define("def forward(self, x):\n  return x.sum()\n");
-  CHECK(code_of([&] { negood::libtorch::module_encoder(flat)(ctx, ctx.zeros(2, 6)); }) == "negood.torch.3");
+  const negood::libtorch::module_encoder no_features(flat);
+  CHECK(code_of([&] { no_features(ctx, ctx.zeros(2, 6)); }) == "negood.torch.3");
 }

@@ -1,0 +1,23 @@
+# Turns CUDA on for the project's own sources, or NEGOOD_CUDA off under AUTO. Included from the top folder only.
+
+include(CheckLanguage)
+check_language(CUDA)
+if(CMAKE_CUDA_COMPILER)
+  if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
+    set(CMAKE_CUDA_ARCHITECTURES 80 90)
+  endif()
+  enable_language(CUDA)
+  # CMake 3.25 does not know nvcc's C++20.
+  if(NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION)
+    set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION "-std=c++20")
+    set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION "-std=c++20")
+  endif()
+  set(CMAKE_CUDA_STANDARD 20)
+  set(CMAKE_CUDA_STANDARD_REQUIRED ON)
+  find_package(CUDAToolkit REQUIRED)
+elseif(NEGOOD_CUDA STREQUAL "AUTO")
+  message(STATUS "negood: CUDA is off: no nvcc was found")
+  set(NEGOOD_CUDA OFF)
+else()
+  message(FATAL_ERROR "negood: NEGOOD_CUDA=ON, but no nvcc was found (set CUDACXX or CMAKE_CUDA_COMPILER)")
+endif()
