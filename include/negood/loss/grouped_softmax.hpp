@@ -78,8 +78,16 @@ struct grouped_losses_t {
   template <Backend B>
   grouped_loss_value<B> operator()(B& ctx, const tensor_t<B>& z, const grouped_columns& columns,
                                    const grouped_rows& rows, const grouped_loss_options& options) const {
-    using real = real_t<B>;
     check(ctx.rows(z), ctx.cols(z), columns, rows);
+    if constexpr (overrides<B, grouped_losses_t>)
+      return ctx.fused(*this, z, columns, rows, options);
+    else
+      return generic(ctx, z, columns, rows, options);
+  }
+  template <Backend B>
+  static grouped_loss_value<B> generic(B& ctx, const tensor_t<B>& z, const grouped_columns& columns,
+                                       const grouped_rows& rows, const grouped_loss_options& options) {
+    using real = real_t<B>;
     const index_type n = columns.classes, groups = columns.groups, m = columns.group_size;
     grouped_loss_value<B> out{0, 0, ctx.zeros(ctx.rows(z), columns.total)};
     host_matrix<double> row_losses(ctx.rows(z), 1);
