@@ -21,6 +21,7 @@ option(NEGOOD_BENCH "Build the benchmarks" OFF)
 option(NEGOOD_WERROR "Warnings are errors in negood's own programs and tests" OFF)
 option(NEGOOD_FUZZ "Build the libFuzzer targets (clang only)" OFF)
 set(NEGOOD_SANITIZE "" CACHE STRING "Sanitizers for own programs and tests: 'address,undefined' or 'thread'")
+set(NEGOOD_CLI_BACKENDS "" CACHE STRING "Backends of the program beside eigen and reference, a ;-list: xtensor thrust torch")
 set(NEGOOD_TEST_AREAS "" CACHE STRING "Only these folders of tests/ (a ;-list); empty: all")
 
 # Programs built here usually run here. A consumer decides for itself: the library's targets carry no such flag.

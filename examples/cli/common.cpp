@@ -73,13 +73,42 @@ void check_backend_options(const common_options& o) {
   const auto usage = [](std::string what, std::string_view hint) {
     fail(error_category::usage, "negood.cli.2", "backend", std::move(what), hint);
   };
-  for (const std::string_view known : {"xtensor", "torch", "torch-cuda", "thrust-omp", "thrust-cuda"})
-    if (o.backend == known) usage("'" + o.backend + "' is not built in", "this program has reference and eigen");
-  if (o.backend != "eigen" && o.backend != "reference")
-    usage("there is no backend '" + o.backend + "'", "choose eigen or reference");
+  std::string built_in = "reference and eigen";
+  const auto lacks = [&](std::string_view name, bool built) {
+    if (built) built_in += ", " + std::string(name);
+    return !built && o.backend == name;
+  };
+#if defined(NEGOOD_CLI_XTENSOR)
+  constexpr bool has_xtensor = true;
+#else
+  constexpr bool has_xtensor = false;
+#endif
+#if defined(NEGOOD_CLI_THRUST)
+  constexpr bool has_thrust = true;
+#else
+  constexpr bool has_thrust = false;
+#endif
+#if defined(NEGOOD_CLI_TORCH)
+  constexpr bool has_torch = true;
+#else
+  constexpr bool has_torch = false;
+#endif
+  bool missing = lacks("xtensor", has_xtensor);
+  missing |= lacks("thrust-omp", has_thrust);
+  missing |= lacks("torch", has_torch);
+  missing |= lacks("torch-cuda", has_torch);
+  missing |= lacks("thrust-cuda", false);
+  if (missing) usage("'" + o.backend + "' is not built in", "this program has " + built_in);
+  bool known = false;
+  for (const std::string_view name : {"reference", "eigen", "xtensor", "thrust-omp", "torch", "torch-cuda"})
+    known = known || o.backend == name;
+  if (!known) usage("there is no backend '" + o.backend + "'", "choose from " + built_in);
   if (!o.precision.empty()) parse_precision(o.precision);
   if (o.backend == "reference" && !o.precision.empty() && o.precision != "f64")
     usage("the reference backend computes in f64 only", "leave --precision out");
+  if (o.backend != "reference" && o.backend != "eigen" && !o.precision.empty() && o.precision != "f32" &&
+      (o.backend != "thrust-omp" || o.precision == "f64"))
+    usage("the backend " + o.backend + " does not compute in " + o.precision + " here", "leave --precision out");
   if (o.threads < 0 || o.threads > 4096)
     usage(std::to_string(o.threads) + " threads", "use 1 to 4096, or 0 for all this process may use");
 }

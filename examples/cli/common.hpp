@@ -1,6 +1,8 @@
 /// \file common.hpp  What every command shares: common options, messages, results, the backend, where models lie.
 #pragma once
 
+#include "further_backends.hpp"
+
 #include <negood/backend/eigen.hpp>
 #include <negood/backend/reference.hpp>
 #include <negood/io/json.hpp>
@@ -55,6 +57,25 @@ auto with_backend(const common_options& o, F&& f) {
     return f(ctx);
   }
   const precision p = o.precision.empty() ? precision::f32 : parse_precision(o.precision);
+#if defined(NEGOOD_CLI_XTENSOR)
+  if (o.backend == "xtensor") {
+    xtensor::context<float> ctx({.threads = o.threads});
+    return f(ctx);
+  }
+#endif
+#if defined(NEGOOD_CLI_THRUST)
+  if (o.backend == "thrust-omp") {
+    thrust_omp::context<float> ctx({.threads = o.threads, .precision = p});
+    return f(ctx);
+  }
+#endif
+#if defined(NEGOOD_CLI_TORCH)
+  if (o.backend == "torch" || o.backend == "torch-cuda") {
+    libtorch::context<float> ctx(
+        {.device = o.backend == "torch" ? "cpu" : "cuda", .threads = o.threads > 0 ? o.threads : available_threads()});
+    return f(ctx);
+  }
+#endif
   if (p == precision::f64) {
     eigen::context<double> ctx({.threads = o.threads, .precision = p});
     return f(ctx);

@@ -1,6 +1,8 @@
 /// \file instances.hpp  The heavy templates, compiled once for each backend (instances_*.cpp) and not in every command.
 #pragma once
 
+#include "further_backends.hpp"
+
 #include <negood/backend/eigen.hpp>
 #include <negood/backend/reference.hpp>
 #include <negood/clip/encode_text.hpp>
@@ -33,4 +35,13 @@
 NEGOOD_CLI_INSTANCES(extern, negood::eigen::context<float>)
 NEGOOD_CLI_INSTANCES(extern, negood::eigen::context<double>)
 NEGOOD_CLI_INSTANCES(extern, negood::reference::context<double>)
+#if defined(NEGOOD_CLI_XTENSOR)
+NEGOOD_CLI_INSTANCES(extern, negood::xtensor::context<float>)
+#endif
+#if defined(NEGOOD_CLI_THRUST)
+NEGOOD_CLI_INSTANCES(extern, negood::thrust_omp::context<float>)
+#endif
+#if defined(NEGOOD_CLI_TORCH)
+NEGOOD_CLI_INSTANCES(extern, negood::libtorch::context<float>)
+#endif
 #endif

@@ -4,6 +4,7 @@
 
 #include <negood/backend/torch.hpp>
 
+#include <cstdlib>
 #include <tuple>
 
 #include "tolerance.hpp"
@@ -15,7 +16,8 @@ struct torch_backend {
   using context = libtorch::context<Real>;
   static constexpr tolerance allowed = tolerance_of<Real>;
   static context make(index_type threads = 1) {
-    return context(libtorch::options{.threads = threads, .kernels = Kernels});
+    const char* device = Kernels ? nullptr : std::getenv("NEGOOD_TORCH_DEVICE");
+    return context(libtorch::options{.device = device ? device : "cpu", .threads = threads, .kernels = Kernels});
   }
 };
 struct torch_float : torch_backend<float, true> {
