@@ -31,6 +31,15 @@ ROWS = {  # name: [(label, our program, its precisions, peer or nothing)]
                 ["corpus.py", "--words", "512", "--repeats", "1"])],
     "selection": [(f"selection, {m}", ["bench_selection", "--method", m, "--repeats", "5"], ("f32", "bf16x3"),
                    ["selection.py", "--method", m, "--repeats", "3"]) for m in ("lazy", "quota", "percentile")],
+    "krnft": [
+        ("KR-NFT, 32 images, one view each, peer looped", ["bench_krnft", "--repeats", "7"], ("f32", "bf16x3"),
+         ["krnft.py", "--mode", "looped", "--repeats", "1"]),
+        ("KR-NFT, 32 images, one view each, peer materialised", ["bench_krnft", "--repeats", "7"], ("f32", "bf16x3"),
+         ["krnft.py", "--mode", "materialised", "--repeats", "1"]),
+        ("KR-NFT, 4 images of 64 crops, peer looped", ["bench_krnft", "--images", "4", "--crops", "64", "--repeats", "7"],
+         ("f32", "bf16x3"), ["krnft.py", "--mode", "looped", "--images", "4", "--crops", "64", "--repeats", "3"]),
+        ("KR-NFT, scores of 64 images, peer one by one", ["bench_krnft", "--mode", "score", "--images", "64", "--repeats", "3"],
+         ("f32",), ["krnft.py", "--mode", "score", "--images", "64", "--repeats", "1"])],
     "image_tower": [("image features, ViT-B/16", ["bench_image_tower"], PRECISIONS, ["image_tower.py", "--repeats", "3"])],
 }
 
