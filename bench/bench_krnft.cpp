@@ -44,10 +44,9 @@ int main(int argc, char** argv) {
   if (o.text("mode") == "step") {
     const auto labels = make_label_set(ctx, model, classes.view(), negatives.view(), {.groups = o.number("groups")});
     const auto device = upload_parameters(ctx, parameters);
-    const index_type conditions = crops == 1 ? images : images;
     std::vector<index_type> condition_of, label;
     std::vector<double> weights;
-    host_matrix<float> anchors(conditions, dim);
+    host_matrix<float> anchors(images, dim);
     for (index_type r = 0; r < images * crops; ++r) {
       const bool id = crops == 1 ? r % 2 == 0 : r % crops < crops / 2;
       condition_of.push_back(r / crops);
@@ -60,8 +59,8 @@ int main(int argc, char** argv) {
                                      .measure_knowledge = o.number("knowledge") != 0};
     const auto step = [&] {
       const auto maps = residual_maps(ctx, model, device, x);
-      const auto value = krnft_objective(ctx, model, labels, device, maps,
-                                         {values.view(), condition_of, label, weights}, options);
+      const auto value =
+          krnft_objective(ctx, model, labels, device, maps, {values.view(), condition_of, label, weights}, options);
       krnft_parameter_gradients(ctx, model, device, maps, x, value.gradients);
       check = value.loss;
     };
@@ -105,7 +104,8 @@ int main(int argc, char** argv) {
   const double matrices_gb = 4e-9 * static_cast<double>((n + m) * dim);
   std::printf(
       "{\"bench\":\"krnft\",\"mode\":\"%s\",\"images\":%s,\"crops\":%s,\"labels\":%lld,\"dim\":%s,\"hidden\":%s,"
-      "\"threads\":%lld,\"precision\":\"%s\",\"median_s\":%.6f,\"user_s\":%.6f,\"single_image_s\":%.6f,\"peak_gb\":%.3f,"
+      "\"threads\":%lld,\"precision\":\"%s\",\"median_s\":%.6f,\"user_s\":%.6f,\"single_image_s\":%.6f,\"peak_gb\":%."
+      "3f,"
       "\"one_matrix_gb\":%.3f,\"bound_gb\":%.3f,\"check\":%.6f}\n",
       o.text("mode").c_str(), o.text("images").c_str(), o.text("crops").c_str(), static_cast<long long>(n + m),
       o.text("dim").c_str(), o.text("hidden").c_str(), static_cast<long long>(ctx.threads()),
