@@ -205,9 +205,7 @@ negative_texts negatives_of(B& ctx, text_encoder<B>& model, const fit_options& o
 
 #define NEGOOD_CLI_FIT_NEGATIVES(B) \
   template negative_texts negatives_of(B&, text_encoder<B>&, const fit_options&, const texts&);
-NEGOOD_CLI_FIT_NEGATIVES(eigen::context<float>)
-NEGOOD_CLI_FIT_NEGATIVES(eigen::context<double>)
-NEGOOD_CLI_FIT_NEGATIVES(reference::context<double>)
+NEGOOD_CLI_EACH_BACKEND(NEGOOD_CLI_FIT_NEGATIVES)
 #undef NEGOOD_CLI_FIT_NEGATIVES
 
 }  // namespace negood::cli

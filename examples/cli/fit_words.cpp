@@ -6,21 +6,6 @@
 
 namespace negood::cli {
 
-namespace {
-
-/// Everything beside the model and the texts that may change a bit of a feature.
-template <Backend B>
-std::string arithmetic_of(B& ctx, const text_options& text) {
-  std::string out(B::name());
-  if constexpr (requires { ctx.precision(); })
-    out += " " + std::string(format_precision(ctx.precision()));
-  else
-    out += sizeof(real_t<B>) == 8 ? " f64" : " f32";
-  return out + (text.truncate ? " truncate" : "");
-}
-
-}  // namespace
-
 template <Backend B>
 const clip::model<B>& text_encoder<B>::get() {
   if (!model_) model_.emplace(load_model(ctx_, o_.common, o_.model));
@@ -140,9 +125,7 @@ texts class_texts(text_encoder<B>& model, const fit_options& o) {
 #define NEGOOD_CLI_FIT_WORDS(B)   \
   template class text_encoder<B>; \
   template texts class_texts(text_encoder<B>&, const fit_options&);
-NEGOOD_CLI_FIT_WORDS(eigen::context<float>)
-NEGOOD_CLI_FIT_WORDS(eigen::context<double>)
-NEGOOD_CLI_FIT_WORDS(reference::context<double>)
+NEGOOD_CLI_EACH_BACKEND(NEGOOD_CLI_FIT_WORDS)
 #undef NEGOOD_CLI_FIT_WORDS
 
 }  // namespace negood::cli

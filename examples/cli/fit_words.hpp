@@ -45,6 +45,17 @@ class text_encoder {
   std::optional<clip::model<B>> model_;
 };
 
+/// Everything beside the model and the texts that may change a bit of a feature, for keys of caches.
+template <Backend B>
+std::string arithmetic_of(B& ctx, const text_options& text) {
+  std::string out(B::name());
+  if constexpr (requires { ctx.precision(); })
+    out += " " + std::string(format_precision(ctx.precision()));
+  else
+    out += sizeof(real_t<B>) == 8 ? " f64" : " f32";
+  return out + (text.truncate ? " truncate" : "");
+}
+
 /// Words of a list or a WordNet folder, and how many were left out. Spellings of one text count once, words that name a
 /// class go (F-14); what was dropped is said. \throws error negood.cli.11 where nothing is left
 struct word_list {

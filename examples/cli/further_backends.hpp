@@ -10,3 +10,24 @@
 #if defined(NEGOOD_CLI_XTENSOR)
 #include <negood/backend/xtensor.hpp>
 #endif
+
+/// M(context) for every backend of the program: explicit instances of templates that are defined in one file.
+#define NEGOOD_CLI_EACH_BACKEND(M)                                                                 \
+  M(negood::eigen::context<float>)                                                                 \
+  M(negood::eigen::context<double>) M(negood::reference::context<double>) NEGOOD_CLI_ON_XTENSOR(M) \
+      NEGOOD_CLI_ON_THRUST(M) NEGOOD_CLI_ON_TORCH(M)
+#if defined(NEGOOD_CLI_XTENSOR)
+#define NEGOOD_CLI_ON_XTENSOR(M) M(negood::xtensor::context<float>)
+#else
+#define NEGOOD_CLI_ON_XTENSOR(M)
+#endif
+#if defined(NEGOOD_CLI_THRUST)
+#define NEGOOD_CLI_ON_THRUST(M) M(negood::thrust_omp::context<float>)
+#else
+#define NEGOOD_CLI_ON_THRUST(M)
+#endif
+#if defined(NEGOOD_CLI_TORCH)
+#define NEGOOD_CLI_ON_TORCH(M) M(negood::libtorch::context<float>)
+#else
+#define NEGOOD_CLI_ON_TORCH(M)
+#endif
