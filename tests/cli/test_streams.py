@@ -137,8 +137,31 @@ class Stream(Case):
         self.run_("score", "--detector", "i.safetensors", "--features", "all.npy", "--model", MODEL, "--stream", "--sources",
                   "few.txt", "--out", "x.npy", code=3)
         # A memory that turns known images stops, and says so.
-        drift = self.stream("--guards", "off", "--drift-limit", "0", "--beta", "0.98", "--out", "d.npy")
-        self.assertTrue(drift["drifted"] or drift["outcomes"]["admitted"] == 0)
+        drift = self.json_("score", "--detector", "i.safetensors", "--features", "all.npy", "--model", MODEL, "--stream",
+                           "--guards", "off", "--drift-limit", "0", "--beta", "0.9", "--out", "d.npy")
+        self.assertTrue(drift["drifted"])
+        free = self.json_("score", "--detector", "i.safetensors", "--features", "all.npy", "--model", MODEL, "--stream",
+                          "--guards", "off", "--beta", "0.9", "--out", "e.npy")
+        self.assertLess(drift["memory_version"], free["memory_version"])
+
+    def test_adaneg_and_clipscope(self):
+        words = os.path.join(SOURCE, "models", "demo-words.txt")
+        fit = ["fit", "--model", MODEL, "--names", "names.txt", "--mine", words, "--mine-count", "100"]
+        self.json_(*fit, "--method", "adaneg", "--out", "a.safetensors")
+        self.json_(*fit, "--method", "clipscope", "--rank", "1", "--out", "c.safetensors")
+        for detector in ("a", "c"):  # neither needs a model to stream features
+            args = ["score", "--detector", detector + ".safetensors", "--features", "all.npy"]
+            self.json_(*args, "--out", "static.npy")
+            self.json_(*args, "--stream", "--out", "one.npy", "--threads", "1")
+            self.json_(*args, "--stream", "--out", "two.npy", "--threads", "2")
+            self.assertEqual(self.bytes_of("one.npy"), self.bytes_of("two.npy"))
+            self.assertNotEqual(self.bytes_of("one.npy"), self.bytes_of("static.npy"))
+            self.run_(*args, "--stream", "--memory-out", "m.safetensors", "--out", "x.npy", code=2)
+        args = ["score", "--detector", "a.safetensors", "--features", "all.npy", "--stream"]
+        task = self.json_(*args, "--proxies", "task", "--gap-rule", "window", "--semantics", "reference-batch:64", "--out", "t.npy")
+        self.assertGreater(task["outcomes"]["admitted"], 0)
+        self.assertGreater(task["memory_bytes"], 0)
+        self.run_(*args, "--gamma", "2", "--out", "x.npy", code=2)
 
     def test_reference_batches_and_wrong_options(self):
         a = self.stream("--semantics", "reference-batch:32", "--groups", "5", "--out", "a.npy")

@@ -39,8 +39,8 @@ struct observation {
 };
 
 struct stream_answer {
-  double score = 0;            ///< S in [0, 1], higher = more in-distribution
-  double log_odds = 0;         ///< log(S / (1 - S)), which does not saturate
+  double score = 0;            ///< S, higher = more in-distribution; in [0, 1] unless the method says otherwise
+  double log_odds = 0;         ///< ranks as S does and does not saturate; log(S / (1 - S)) for S in [0, 1]
   index_type label_index = 0;  ///< the most similar class; no memory changes it
   admission outcome = admission::not_considered;
   double margin = 0;                 ///< of the inverted feature (select/deviation_degree.hpp), where there is one
