@@ -3,6 +3,8 @@
 
 #include <negood/select/deviation_degree.hpp>
 #include <negood/select/percentile.hpp>
+#include <negood/stream/adaneg.hpp>
+#include <negood/stream/clipscope.hpp>
 #include <negood/stream/interneg.hpp>
 
 #include <array>
@@ -73,6 +75,45 @@ method_run interneg_streams(stage& s, demo_result& r, std::uint64_t seed, bool t
   learned.id_recall = accepted / static_cast<double>(s.features.size() - 1);
   learned.seconds = seconds_since(begin);
   return learned;
+}
+
+/// A detector without guards over the same streams as InterNeg's: `make` gives one that has seen nothing. Its threshold
+/// accepts 95 % of a stream of held-back ID images.
+template <class Make>
+method_run other_streams(stage& s, std::uint64_t seed, const held_back& held, Make&& make) {
+  const auto begin = clock::now();
+  const auto scores_of = [&](host_matrix<float> images) {
+    auto stream = make();
+    std::vector<observation> who;
+    for (index_type i = 0; i < images.rows(); ++i) who.push_back({static_cast<std::uint64_t>(i), 0});
+    std::vector<double> out;
+    for (const auto& a : stream.observe(std::move(images), who)) out.push_back(a.score);
+    return out;
+  };
+  method_run run;
+  run.seed = seed;
+  run.threshold = calibrate_threshold(std::span<const double>(scores_of(held.calibration))).threshold;
+  const index_type id_images = s.features[0].rows();
+  double accepted = 0;
+  for (std::size_t k = 1; k < s.features.size(); ++k) {
+    const index_type all = id_images + s.features[k].rows();
+    const auto order = permutation(seed, random_purpose::stream, k, all);
+    host_matrix<float> images(all, s.id_text.cols());
+    for (index_type i = 0; i < all; ++i) {
+      const auto place = order[static_cast<std::size_t>(i)];
+      std::ranges::copy(place < id_images ? s.features[0].row(place) : s.features[k].row(place - id_images),
+                        images.row(i).begin());
+    }
+    const auto scores = scores_of(std::move(images));
+    std::vector<double> id, ood;
+    for (std::size_t i = 0; i < scores.size(); ++i) (order[i] < id_images ? id : ood).push_back(scores[i]);
+    accepted += static_cast<double>(std::ranges::count_if(id, [&](double v) { return v >= run.threshold; })) /
+                static_cast<double>(id.size());
+    run.metrics.push_back(evaluate(std::span<const double>(id), std::span<const double>(ood)));
+  }
+  run.id_recall = accepted / static_cast<double>(s.features.size() - 1);
+  run.seconds = seconds_since(begin);
+  return run;
 }
 
 /// What InterNeg needs of a seed, with the words it chose.
@@ -360,6 +401,18 @@ void run_interneg(stage& s, demo_result& r, const demo_options& o, const held_ba
       "the same with a memory of inverted test images (Algorithm 1); every OOD set is a stream of its own", false);
   add("interneg-guarded", "InterNeg, guarded memory",
       "the same memory, refusing what would turn more than 2 % of 200 held-back ID images into unknown ones", true);
+  const auto add_other = [&](const char* name, const char* title, const char* text, auto&& make) {
+    auto one = other_streams(s, seed, held, make);
+    one.id_accuracy = accuracy_of_id;
+    method(r, name, title, text, false).runs.push_back(std::move(one));
+  };
+  const auto by_text =
+      rows_of_words(s, select_by_percentile(s.ctx, s.word_features.view(), s.words, s.id_text.view(), {.count = 1200}));
+  add_other("adaneg", "AdaNeg", "NegLabel's words, and for each label the test images that showed it best",
+            [&] { return adaneg_stream<context>(s.ctx, bank_of(s, by_text)); });
+  add_other("clipscope", "CLIPScope's counts",
+            "NegLabel's words; the probability of the nearest class over how often that class was predicted so far",
+            [&] { return clipscope_stream<context>(s.ctx, bank_of(s, by_text)); });
   study(s, r, p, seed, first);
 }
 
