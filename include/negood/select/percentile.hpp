@@ -47,13 +47,13 @@ inline void similarities(std::span<const float> row, const std::vector<double>& 
   const std::size_t n = out.size();
   std::size_t first = 0;
   for (; first + tile <= n; first += tile) {
-    std::array<double, tile> sum{};
+    double sum[tile] = {};
     const double* column = id_transposed.data() + first;
     for (const float x : row) {
       for (std::size_t k = 0; k < tile; ++k) sum[k] += static_cast<double>(x) * column[k];
       column += n;
     }
-    std::copy(sum.begin(), sum.end(), out.begin() + static_cast<std::ptrdiff_t>(first));
+    std::copy(sum, sum + tile, out.begin() + static_cast<std::ptrdiff_t>(first));
   }
   for (; first < n; ++first) {
     double sum = 0;
