@@ -12,10 +12,10 @@
 #endif
 
 /// M(context) for every backend of the program: explicit instances of templates that are defined in one file.
-#define NEGOOD_CLI_EACH_BACKEND(M)                                                                 \
-  M(negood::eigen::context<float>)                                                                 \
-  M(negood::eigen::context<double>) M(negood::reference::context<double>) NEGOOD_CLI_ON_XTENSOR(M) \
-      NEGOOD_CLI_ON_THRUST(M) NEGOOD_CLI_ON_TORCH(M)
+#define NEGOOD_CLI_EACH_BACKEND(M)  \
+  M(negood::eigen::context<float>)  \
+  M(negood::eigen::context<double>) \
+  M(negood::reference::context<double>) NEGOOD_CLI_ON_XTENSOR(M) NEGOOD_CLI_ON_THRUST(M) NEGOOD_CLI_ON_TORCH(M)
 #if defined(NEGOOD_CLI_XTENSOR)
 #define NEGOOD_CLI_ON_XTENSOR(M) M(negood::xtensor::context<float>)
 #else
