@@ -180,6 +180,21 @@ TEST_CASE("near initialisation the knowledge loss keeps its digits in float, whe
     CHECK(relative_difference(got.gradients[i], right.gradients[i]) < 1e-4);
 }
 
+TEST_CASE("with split bfloat16 products the knowledge loss keeps its digits and logits move little", "[krnft]") {
+  constexpr index_type d = 512;
+  const auto c = constant_map(60, 200, d, noise(1, d, 1e-3, 5), noise(1, d, 1e-3 / std::sqrt(512.0), 6));
+  reference_double exact;
+  eigen_float split({.precision = precision::bf16x3}), rough({.precision = precision::bf16});
+  const auto wanted = evaluate(exact, c, c.parameters);
+  const auto near = evaluate(split, c, c.parameters), far = evaluate(rough, c, c.parameters);
+  CHECK(near.knowledge == Approx(wanted.knowledge).epsilon(1e-5));
+  CHECK(near.id == Approx(wanted.id).margin(2e-3));
+  CHECK(far.knowledge == Approx(wanted.knowledge).epsilon(1e-2));
+  CHECK(far.id == Approx(wanted.id).margin(0.5));
+  for (std::size_t i = 0; i < wanted.gradients.size(); ++i)
+    CHECK(relative_difference(near.gradients[i], wanted.gradients[i]) < 1e-3);
+}
+
 TEST_CASE("labels whose feature nearly cancels are computed again: logits and gradients keep their digits", "[krnft]") {
   constexpr index_type d = 512;
   const auto probe = constant_map(20, 60, d, matrix(1, d), matrix(1, d));

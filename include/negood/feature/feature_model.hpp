@@ -21,7 +21,7 @@ enum class label_partition {
   binary    ///< one for the classes, one for the negative labels
 };
 
-/// The map of text features that every method here is a case of (KR-NFT, Eqs. 4 to 6; spec'd residual form):
+/// The map of text features that every method here is a case of (KR-NFT, Eqs. 4 to 6, in residuals):
 ///
 ///     u_i = c_i + delta o c_i + b,   c'_i = u_i/|u_i|,   z_i = s <v, c'_i>
 ///     delta = (alpha - 1) + F_alpha(v),   b = beta + F_beta(v),   o element by element

@@ -37,9 +37,10 @@ struct conditioned_rows {
 ///     q = |c|^2 + 2X + Y,   w = |c|^2 + X,   t = q^(-1/2),   z = s t ((v o a).C + v.b)
 ///     1 - cos(c, u) = (Y - (|u| - |c|)^2) / (2 |u| |c|),   |u| - |c| = (2X + Y) / (|u| + |c|)
 ///
-/// At delta = b = 0 all of it is exact: q = |c|^2, X = Y = 0. Gradients, with A = s t dL/dz, T = 2B = -t^2 sum_r dL/dz
-/// z, h = lambda / (K n |tau|), k1 = t^3 (X + Y), k2 = t^3 w, and P1 = T - h k1, P2 = T + h k2:
+/// At delta = b = 0 all of it is exact: q = |c|^2, X = Y = 0. Gradients, with r running over the rows of condition k:
 ///
+///     A = s t dL/dz,   T = -t^2 sum_r z dL/dz,   h = lambda/(K n |tau|),   k1 = t^3 (X + Y),   k2 = t^3 w
+///     P1 = T - h k1,   P2 = T + h k2
 ///     d delta_k = sum_r v_r o (A_r C) + P1 E + delta o (P2 E) + b o (P2 C)
 ///     d b_k     = sum_r (sum_i A_ri) v_r + P1 C + delta o (P2 C) + b sum_i P2
 ///
