@@ -27,7 +27,8 @@ struct conditioned_logits_t {
                       conditioning_report& report) {
     std::vector<index_type> own(static_cast<std::size_t>(ctx.rows(rows)));
     for (std::size_t i = 0; i < own.size(); ++i) own[i] = static_cast<index_type>(i);
-    const map_parameters<tensor_t<B>> none{};
+    const auto no = [&] { return ctx.zeros(0, 0); };
+    const map_parameters<tensor_t<B>> none{no(), no(), {no(), no(), no(), no()}, {no(), no(), no(), no()}};
     const auto norms = product_form::norms(ctx, model, labels, map, none, false, options, report);
     product_form::logits(ctx, labels, map, none, norms, {rows, own}, scale, z);
   }
