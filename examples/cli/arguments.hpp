@@ -23,6 +23,7 @@ void add_demo(CLI::App& app, command& run);
 
 void add_common(CLI::App& to, common_options& o);
 void add_stream(CLI::App& to, stream_options& o);
+void add_tuning(CLI::App& to, tuning_options& o);
 void add_rows(CLI::App& to, row_options& o);
 
 /// Options that live as long as the parser, which refers to them.

@@ -35,7 +35,7 @@ void add_words(CLI::App& to, word_options& w) {
       ->check(CLI::NonNegativeNumber);
   to.add_option("--mine-share", w.share, "--mine: share of the words (Jiang et al. 2024: 0.15)")->capture_default_str();
   to.add_option("--percentile", w.percentile,
-                "neglabel, csp, eoe: percentile of the similarities to the classes (0.95 there)")
+                "neglabel, csp, eoe, feature maps: percentile of the similarities to the classes (0.95 there)")
       ->capture_default_str();
   to.add_option("--too-near", w.too_near, "csp: words with a larger cosine to a class come last")
       ->capture_default_str();
@@ -43,8 +43,10 @@ void add_words(CLI::App& to, word_options& w) {
   to.add_option("--quota", w.quota,
                 "pos: every part of speech has its share of the words (released code); none: one ranking")
       ->capture_default_str();
-  to.add_option("--groups", w.groups,
-                "neglabel, csp: groups of negatives [neglabel 1, csp 100 where there are that many words]");
+  to.add_option(
+      "--groups", w.groups,
+      "neglabel, csp: groups of negatives [neglabel 1, csp 100 where there are that many words]; feature maps: in "
+      "training [10]");
 }
 
 }  // namespace
@@ -59,7 +61,7 @@ void add_fit(CLI::App& app, command& run) {
          "al. 2024), interneg (Xu et al.), eoe (Cao et al. 2024, with "
          "labels you supply), coop (Zhou et al. 2022, "
          "scored by MCM), negprompt (Li "
-         "et al. 2024)")
+         "et al. 2024), krnft, nft, coft (Zhu et al. 2025), taskres (Yu et al. 2023), ssf (Lian et al. 2022)")
       ->required();
   sub.add_option("--model", o->model, "Model folder; demo is the embedded model");
   sub.add_option("--names", o->names, "Class names, one a line");
@@ -76,9 +78,18 @@ void add_fit(CLI::App& app, command& run) {
                    "Text with {} for the name; several: their mean [\"a photo of a {}.\"]")
       ->take_all();
   zero->add_option("--text-features", o->text_features, "Text features of the names instead of a model");
-  add_words(*sub.add_option_group("Negative words of neglabel, csp, eoe, clipscope and interneg"), o->words);
+  add_words(*sub.add_option_group("Negative words of neglabel, csp, eoe, clipscope, interneg and feature maps"),
+            o->words);
 
-  auto* const data = sub.add_option_group("Training data of coop, negprompt and interneg (its image proxies)");
+  auto* const stream = sub.add_option_group("interneg: what score --stream starts from (also --beta, --steps)");
+  stream->add_option("-k,--memory", o->memory, "Rows of the memory [2000]");
+  stream
+      ->add_option("--templates", o->inversion_texts,
+                   "Of the inversion: text with {} or $, or a file with one a line [\"a photo of {}\"]")
+      ->take_all();
+
+  auto* const data =
+      sub.add_option_group("Training data of coop, negprompt, feature maps and interneg (its image proxies)");
   data->add_option("--train", o->train, "Image list ('path label' a line, .csv), or a folder of class folders");
   data->add_option("--root", o->root, "Paths of the list are relative to it [the list's folder]");
   data->add_option("--views", o->views, "Random views an image, encoded once (CoOp's crops and flips); 0: one, centred")
@@ -95,13 +106,16 @@ void add_fit(CLI::App& app, command& run) {
   auto* const prompts =
       sub.add_option_group("coop and negprompt (defaults of preset paper; Li et al. 2024, CoOp's recipe)");
   prompts
-      ->add_option("--preset", o->preset, "paper, released-oe, released-msp; applied first, other options override it")
+      ->add_option(
+          "--preset", o->preset,
+          "paper, released-oe, released-msp (feature maps: paper, released); applied first, other options override it")
       ->capture_default_str();
   prompts->add_option("--ctx", o->ctx, "Context vectors [16]");
   prompts->add_option("--init", o->init,
                       "random (N(0, 0.02^2)), or the embeddings of a text such as \"a photo of a\" [random]");
   prompts->add_option("--init-file", o->init_file,
-                      "safetensors with ctx_positive [n, d] and/or ctx_negative [p, n, d]");
+                      "safetensors with ctx_positive [n, d] and/or ctx_negative [p, n, d]; feature maps: with any of "
+                      "their tensors");
   prompts->add_option("--suffix", o->suffix, "Follows every name: \".\" or \"\" [\".\"]");
   prompts->add_option("--positives", o->positives,
                       "Reuses the positive prompts of a detector or prompts file; no stage 1");
@@ -117,23 +131,29 @@ void add_fit(CLI::App& app, command& run) {
   prompts->add_flag("--csc", o->csc, "Class-specific contexts (CoOp); they cannot be bound to other names");
   prompts->add_flag("--one-stage", o->one_stage, "Positives and negatives together (the paper's Table 5)");
 
-  auto* const training = sub.add_option_group("Training of coop and negprompt");
+  add_tuning(sub, o->tuning);
+
+  auto* const training = sub.add_option_group("Training of coop, negprompt and feature maps (their defaults last)");
   training->add_option("--epochs", o->epochs, "Epochs of coop [100], or of negprompt's second stage [10]");
   training->add_option("--stage1-epochs", o->stage1_epochs, "Epochs of the positives [100]");
   training->add_option("--stage2-epochs", o->stage2_epochs, "Epochs of the negatives [10]");
-  training->add_option("--steps", o->steps, "Exactly so many steps of stage 2 (coop: of stage 1); 0: by epochs [0]");
+  training->add_option("--steps", o->steps,
+                       "Exactly so many steps of stage 2 (coop: of stage 1); 0: by epochs [0]; feature maps [1200]");
   training->add_option("--stage1-steps", o->stage1_steps, "Exactly so many steps of stage 1; 0: by epochs [0]");
-  training->add_option("--batch", o->batch, "Images a step [32 in stage 1, 64 in stage 2]");
+  training->add_option("--batch", o->batch, "Images a step [32 in stage 1, 64 in stage 2; feature maps 1]");
   training->add_option("--stage1-batch", o->stage1_batch, "Of stage 1 alone");
-  training->add_option("--lr", o->lr, "Learning rate [0.002, CoOp's; the paper gives none for stage 2]");
+  training->add_option("--lr", o->lr,
+                       "Learning rate [0.002, CoOp's; the paper gives none for stage 2; feature maps 1e-5]");
   training->add_option("--stage1-lr", o->stage1_lr, "Of stage 1 alone");
-  training->add_option("--optimizer", o->optimizer, "sgd, adamw [sgd]");
+  training->add_option("--optimizer", o->optimizer, "sgd, adamw [sgd; feature maps adamw]");
   training->add_option("--momentum", o->momentum, "Of SGD [0.9]");
-  training->add_option("--weight-decay", o->weight_decay, "[5e-4]");
+  training->add_option("--weight-decay", o->weight_decay, "[5e-4; feature maps 0.01]");
   training->add_option("--schedule", o->schedule,
                        "cosine (CoOp's, with its warm-up epoch), constant, released [cosine]");
   training->add_option("--shuffle", o->shuffle, "yes: a new order every epoch; no: rows in order [yes]");
-  training->add_option("--trace", o->trace, "Writes a line of JSON a step: losses, gradient norm, mean cosine");
+  training->add_option(
+      "--trace", o->trace,
+      "Writes a line of JSON a step: losses, gradient norm, mean cosine; feature maps: largest |alpha - 1|, kappa");
   training->add_option("--checkpoint", o->checkpoint, "Checkpoint file [OUT.checkpoint, removed at the end]");
   training->add_option("--checkpoint-every", o->checkpoint_every, "Steps between checkpoints; 0: only when stopped")
       ->capture_default_str()

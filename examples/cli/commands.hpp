@@ -2,6 +2,7 @@
 #pragma once
 
 #include "data.hpp"
+#include "tuning_options.hpp"
 #include "word_options.hpp"
 
 #include <optional>
@@ -28,8 +29,11 @@ struct fit_options {
   std::string train, root, train_features, train_labels, text_features;
   std::optional<double> logit_scale, temperature;
   bool force_encoder = false;
-  word_options words;  // neglabel, csp, eoe, clipscope, interneg
-  // negprompt and coop
+  word_options words;                        // neglabel, csp, eoe, clipscope, interneg
+  tuning_options tuning;                     // krnft, nft, coft, taskres, ssf
+  std::optional<index_type> memory;          // interneg: rows
+  std::vector<std::string> inversion_texts;  // interneg
+  // learned methods
   std::string preset = "paper";
   std::optional<index_type> ctx, negatives, stage1_epochs, stage2_epochs, epochs, steps, stage1_steps, batch,
       stage1_batch;
@@ -42,6 +46,8 @@ struct fit_options {
 int run_fit(const fit_options& o);
 /// The part of `fit` that learns: negprompt and coop.
 int run_fit_prompts(const fit_options& o);
+/// And feature maps: krnft, nft, coft, taskres, ssf.
+int run_fit_krnft(const fit_options& o);
 
 struct select_options {
   common_options common;

@@ -1,6 +1,7 @@
 // negood fit: zero-shot detectors and those with negative words, which learn nothing. Learned prompts are in
-// fit_prompts.cpp.
+// fit_prompts.cpp, feature maps in fit_krnft.cpp.
 #include "fit_negatives.hpp"
+#include "stream_settings.hpp"
 
 #include <negood/io/detector.hpp>
 
@@ -68,6 +69,14 @@ int fit_zero_shot(B& ctx, const fit_options& o) {
   r.positive = std::move(classes.features);
   if (r.negative.rows() == 0) r.negative = host_matrix<float>(0, r.positive.cols());
   r.options = dump_json(options);
+  if (o.method == "interneg") {  // what `score --stream` starts from
+    score_options stream{.common = o.common};
+    if (o.beta) stream.stream.beta = format_number(*o.beta);
+    stream.stream.capacity = o.memory;
+    stream.stream.steps = o.steps;
+    stream.stream.templates = o.inversion_texts;
+    attach_settings(r, interneg_settings(stream, r));
+  }
   save(r, o.out);
   say(o.common, escape(o.out) + ": " + r.method + " over " + std::to_string(r.labels.size()) + " classes" +
                     (r.negative.rows() > 0 ? ", " + std::to_string(r.negative.rows()) + " negatives" : ""));
@@ -85,7 +94,8 @@ int fit_zero_shot(B& ctx, const fit_options& o) {
 
 int run_fit(const fit_options& o) {
   if (o.method == "negprompt" || o.method == "coop") return run_fit_prompts(o);
-  for (const std::string_view later : {"krnft", "knn", "mahalanobis"})
+  if (has_feature_map(o.method)) return run_fit_krnft(o);
+  for (const std::string_view later : {"knn", "mahalanobis"})
     if (o.method == later)
       fail(error_category::usage, "negood.cli.3", "--method", "'" + o.method + "' is not in this version");
   detector_record probe;

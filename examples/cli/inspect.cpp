@@ -68,6 +68,11 @@ ordered_json inspect_safetensors(const std::string& path) {
                      {"capacity", r.learned->memory.capacity()},
                      {"version", r.learned->memory.version()},
                      {"drifted", r.learned->drifted}};
+    if (r.tuned)
+      j["feature_map"] = {{"parts", r.tuned->parts.size()},
+                          {"hidden", r.tuned->hidden},
+                          {"parameters", r.tuned->count()},
+                          {"conditional", r.tuned->model.conditional}};
     j["logit_scale"] = r.logit_scale;
     j["temperature"] = r.temperature;
     j["groups"] = r.groups;

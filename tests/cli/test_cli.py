@@ -135,7 +135,7 @@ class Usage(Case):
         self.run_("score", "--bogus", code=2)
         self.run_("score", "--detector", "d", "--out", "s.npy", code=2)
         self.run_("fit", "--method", "nothing", "--names", "names.txt", "--out", "d", code=2)
-        self.assertIn("not in this version", self.run_("fit", "--method", "krnft", code=2))
+        self.assertIn("not in this version", self.run_("fit", "--method", "knn", code=2))
         self.run_("fit", "--method", "mcm", "--names", "names.txt", "--out", "d", code=2)
         self.run_("eval", "--id", "labels.npy", "--ood", "a=labels.npy", "--convention", "mine", code=2)
         self.run_("eval", "--id", "labels.npy", "--ood", "a=labels.npy", "--recall", "nan", code=2)
