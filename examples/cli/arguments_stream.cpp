@@ -10,8 +10,10 @@ void add_stream(CLI::App& to, stream_options& o) {
   stream.add_option("-k,--memory", o.capacity, "interneg: rows of the memory [2000]");
   stream.add_option("--steps", o.steps, "interneg: steps of the inversion [10]");
   stream
-      .add_option("--templates", o.templates,
-                  "interneg: text with {} or $ for the image; several: each image draws one a step [\"a photo of {}\"]")
+      .add_option(
+          "--templates", o.templates,
+          "interneg: text with {} or $ for the image, or a file of such lines; several: each image draws one a step "
+          "[\"a photo of {}\"]")
       ->take_all();
   stream
       .add_option("--semantics", o.semantics,

@@ -18,6 +18,21 @@ double beta_of(const std::string& text, const detector_record& r) {
   return *value;
 }
 
+/// Templates as given; one that is a file stands for its lines.
+std::vector<std::string> template_texts(const std::vector<std::string>& given) {
+  std::vector<std::string> out;
+  for (const auto& text : given) {
+    std::error_code ignored;
+    if (!std::filesystem::is_regular_file(text, ignored)) {
+      out.push_back(text);
+      continue;
+    }
+    const auto lines = read_names(text, {.duplicates = duplicate_policy::keep});
+    out.insert(out.end(), lines.begin(), lines.end());
+  }
+  return out;
+}
+
 }  // namespace
 
 interneg_options interneg_settings(const score_options& o, const detector_record& r) {
@@ -39,7 +54,7 @@ interneg_options interneg_settings(const score_options& o, const detector_record
   out.capacity = pick(s.capacity, "memory", r.learned ? r.learned->memory.capacity() : out.capacity);
   out.inversion.steps = pick(s.steps, "steps", out.inversion.steps);
   if (!s.templates.empty())
-    out.inversion.templates = s.templates;
+    out.inversion.templates = template_texts(s.templates);
   else if (own.contains("templates") && own["templates"].is_array())
     out.inversion.templates = own["templates"].get<std::vector<std::string>>();
   for (auto& t : out.inversion.templates)  // "$" is how the literature writes the place

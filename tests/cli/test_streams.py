@@ -82,6 +82,20 @@ class Stream(Case):
         self.assertEqual(read_npy(self.path("g.npy"))[0], read_npy(self.path("f.npy"))[0])
         self.assertEqual(deferred["memory"], 20)
 
+    def test_fit_says_what_a_stream_starts_from(self):
+        words = os.path.join(SOURCE, "models", "demo-words.txt")
+        self.write("templates.txt", "a photo of {}\na picture of $\n")
+        self.json_("fit", "--method", "interneg", "--model", MODEL, "--names", "names.txt", "--train", "train", "--mine", words,
+                   "-m", "50", "-k", "20", "--beta", "0.9", "--steps", "3", "--templates", "templates.txt", "--out", "own.safetensors")
+        args = ["score", "--detector", "own.safetensors", "--features", "all.npy", "--model", MODEL, "--stream"]
+        own = self.json_(*args, "--out", "own.npy")
+        self.assertEqual(own["settings"]["steps"], 3)
+        self.assertEqual(own["settings"]["memory"], 20)
+        self.assertEqual(len(own["settings"]["templates"]), 2)
+        self.stream("--steps", "3", "--templates", "a photo of {}", "a picture of {}", "--out", "said.npy")
+        self.assertEqual(self.bytes_of("own.npy"), self.bytes_of("said.npy"))
+        self.assertEqual(self.json_(*args, "--steps", "4", "--out", "x.npy")["settings"]["steps"], 4)
+
     def test_memory_goes_on_where_it_ended(self):
         rows, width = rows_of(self.path("all.npy"))
         write_npy_raw(self.path("one.npy"), b"".join(rows[:70]), "(70, %d)" % width, "<f4")
