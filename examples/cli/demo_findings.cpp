@@ -2,6 +2,7 @@
 
 #include "demo.hpp"
 #include "demo_study.hpp"
+#include "demo_tuning.hpp"
 
 #include <negood/io/number.hpp>
 
@@ -207,7 +208,8 @@ void report_accuracy(demo_result& r) {
 void report_recall(demo_result& r) {
   double low = 2, high = -1;
   for (const auto& m : r.methods) {
-    if (m.name == "interneg-stream" || m.name == "interneg-guarded") continue;  // said on their own
+    if (m.name == "interneg-stream" || m.name == "interneg-guarded" || m.name == "adaneg" || m.name == "clipscope")
+      continue;  // said on their own
     for (const auto& run : m.runs) {
       low = std::min(low, run.id_recall);
       high = std::max(high, run.id_recall);
@@ -354,9 +356,16 @@ void fill_findings(demo_result& r) {
   compare_methods(r, "negprompt-open", "negprompt", {"is better", "is worse", "makes no clear difference"});
   compare_methods(r, "coop", "mcm");
   compare_methods(r, "neglabel", "energy");
+  compare_methods(r, "krnft", "neglabel-one");
+  compare_methods(r, "nft", "neglabel-one");
+  compare_methods(r, "coft", "neglabel-one");
+  compare_methods(r, "krnft-open", "krnft", {"is better", "is worse", "makes no clear difference"});
+  add_tuning_findings(r);
   compare_methods(r, "interneg", "neglabel");
   compare_methods(r, "interneg-stream", "interneg");
   compare_methods(r, "interneg-guarded", "interneg");
+  compare_methods(r, "adaneg", "neglabel");
+  compare_methods(r, "clipscope", "neglabel");
   report_moved_threshold(r);
   add_study_findings(r);
   report_accuracy(r);

@@ -91,6 +91,26 @@ struct stream_outcome {
   double inversion_cosine = 0;
 };
 
+/// What a feature map came to under one protocol: a row of the study of KR-NFT.
+struct tuning_outcome {
+  std::string study;     ///< "parts", "lambda2", "runaway"
+  std::string setting;   ///< what was varied
+  std::string protocol;  ///< "trained classes", "unseen classes", "unseen style: ..."
+  std::string set;       ///< "near", "far" (a plain mean over the far sets)
+  std::uint64_t seed = 0;
+  double value = 0;  ///< of lambda_2 where it is varied
+  double auroc = 0, fpr_id_positive = 0, fpr_ood_positive = 0;
+  double id_accuracy = 0;
+  double knowledge = 0, outlier = 0, largest_delta = 0;  ///< L_kr, L_n and max |alpha - 1| of the last step
+};
+
+/// L_n step by step at a large rate.
+struct runaway_trace {
+  double lambda2 = 0;
+  std::uint64_t seed = 0;
+  std::vector<double> at, outlier, knowledge, largest_delta;
+};
+
 struct demo_result {
   std::string model_fingerprint, created_by, date;
   std::vector<std::string> id_names, near_names;
@@ -107,6 +127,8 @@ struct demo_result {
   std::vector<example_decision> examples;
   std::vector<stream_trace> streams;
   std::vector<stream_outcome> study;
+  std::vector<tuning_outcome> tuning;
+  std::vector<runaway_trace> runaway;
   std::string examples_method;           ///< whose decisions they are
   std::vector<std::string> mined_words;  ///< the first of NegLabel's, first seed
   std::vector<std::string> findings;     ///< what helped and what did not, in sentences made from the numbers

@@ -400,10 +400,13 @@ demo_result run_demo(const demo_options& o) {
   r.near_names = s.near_names;
   r.shots = shots;
   r.options = option_texts(learning_options(o.seed));
+  r.options.merge(tuning_option_texts());
   r.held_back = "rows " + std::to_string(s.held_back_first) + " to " + std::to_string(s.held_back_last - 1) +
                 " of the training file";
   for (const auto& set : s.sets) r.sets.push_back({set.name, set.description, set.near, set.count});
 
+  report_progress(o, "encoding other styles", 0.33);
+  const auto tuning = prepare_krnft(s);
   for (index_type k = 0; k < o.seeds; ++k) {
     const auto seed = o.seed + static_cast<std::uint64_t>(k);
     r.seeds.push_back(seed);
@@ -412,6 +415,7 @@ demo_result run_demo(const demo_options& o) {
     const auto held = draw_held_back(s, seed);
     if (k == 0) r.few_shot_rows = held.rows;
     zero_shot(s, r, held.calibration, seed);
+    run_krnft(s, *tuning, r, o, held, seed, k == 0, base);
     run_interneg(s, r, o, held, seed, k == 0, base);
     const auto prompts = learned(s, r, held, seed, k == 0, [&](double done) {
       report_progress(o, "seed " + std::to_string(seed) + ": learning prompts",

@@ -10,6 +10,7 @@
 #include <negood/train/random.hpp>
 
 #include <chrono>
+#include <memory>
 
 namespace negood::demo {
 
@@ -59,5 +60,14 @@ method_result& method(demo_result& r, std::string name, std::string title, std::
 /// InterNeg with and without its memory: rows of the table, the curves of the first seed, and the study of streams.
 void run_interneg(stage& s, demo_result& r, const demo_options& o, const held_back& held, std::uint64_t seed,
                   bool first, double done);
+
+/// What KR-NFT needs that does not depend on a seed: mined words, other names, other styles.
+struct tuning_stage;
+std::shared_ptr<tuning_stage> prepare_krnft(stage& s);
+/// KR-NFT and its parts: rows of the table and the study of feature maps.
+void run_krnft(stage& s, tuning_stage& t, demo_result& r, const demo_options& o, const held_back& held,
+               std::uint64_t seed, bool first, double done);
+/// How maps are learned here, as the report prints it.
+std::map<std::string, std::string> tuning_option_texts();
 
 }  // namespace negood::demo

@@ -3,6 +3,7 @@
 #include "demo.hpp"
 #include "demo_findings.hpp"
 #include "demo_study.hpp"
+#include "demo_tuning.hpp"
 #include "report_svg.hpp"
 
 #include <negood/io/detector.hpp>
@@ -736,6 +737,7 @@ std::string report_html(const demo_result& r) {
   out += section("Scores of known and unknown images", histogram_figures(r));
   out += section("Similarity to positive and negative prompts", similarity_figure(r));
   out += section("Map of images and prompts", map_figure(r));
+  out += section("KR-NFT: what each part does", tuning_html(r));
   out += section("InterNeg at test time", stream_figure(r));
   out += section("A study of InterNeg's memory", study_html(r));
   out += section("Training", training_figure(r));

@@ -2,6 +2,7 @@
 #include "demo.hpp"
 #include "demo_findings.hpp"
 #include "demo_study.hpp"
+#include "demo_tuning.hpp"
 
 #include <negood/io/json.hpp>
 #include <negood/metric/report.hpp>
@@ -171,6 +172,8 @@ std::string results_json(const demo_result& r) {
   out["similarities"] = similarities_json(r);
   out["streams"] = streams_json(r);
   out["stream_study"] = study_json(r);
+  out["tuning_study"] = tuning_json(r);
+  out["runaway"] = runaway_json(r);
   out["examples_method"] = r.examples_method;
   out["examples"] = ordered_json::array();
   for (const auto& e : r.examples)

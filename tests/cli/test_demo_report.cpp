@@ -1,12 +1,13 @@
 // The demonstration's report, from a made-up result: what is written down is right, harmless and whole.
 #include "catch.hpp"
 
-// The program is no library; its report is five files without a main.
+// The program is no library; its report is six files without a main.
 #include "../../examples/cli/demo_findings.cpp"
 #include "../../examples/cli/report_html.cpp"
 #include "../../examples/cli/report_json.cpp"
 #include "../../examples/cli/report_study.cpp"
 #include "../../examples/cli/report_svg.cpp"
+#include "../../examples/cli/report_tuning.cpp"
 
 #include <negood/train/random.hpp>
 
@@ -105,6 +106,23 @@ demo::demo_result made_up() {
     o.inverted = o.admitted = 0;
     r.study.push_back(o);
   }
+  const char* maps[] = {"nothing learned (NegLabel)", "scale and shift (SSF)", "and L_kr (KR-NFT)", "other <b>"};
+  for (const auto seed : r.seeds)
+    for (int k = 0; k < 4; ++k)
+      for (const char* protocol : {"trained classes", "unseen classes"})
+        for (const char* set : {"near", "far"}) {
+          demo::tuning_outcome o{"parts", maps[k], protocol, set, seed};
+          o.auroc = 0.8 + 0.03 * k + 0.001 * static_cast<double>(seed);
+          o.fpr_id_positive = protocol == std::string("trained classes") ? 0.2 : 0.3;
+          o.fpr_ood_positive = 0.4;
+          r.tuning.push_back(o);
+          o.study = "lambda2";
+          o.value = k == 0 ? 0 : std::pow(10.0, k);
+          o.setting = k == 0 ? "0" : "1" + std::string(static_cast<std::size_t>(k), '0');
+          r.tuning.push_back(o);
+        }
+  r.runaway.push_back({0, 1, {0, 1, 2}, {-0.5, -5, -50}, {0, 0.5, std::nan("")}, {0, 1, 2.5}});
+  r.runaway.push_back({100, 1, {0, 1, 2}, {-0.5, -0.6, -0.75}, {0, 0.001, 0.002}, {0, 0.01, 0.02}});
   r.examples_method = "NegPrompt";
   r.mined_words = {"oak", hostile};
   return r;
@@ -176,6 +194,34 @@ TEST_CASE("the study of memories: means, spreads, the best of a column, and noth
       std::ranges::any_of(r.findings, [](const std::string& f) { return f.find("7.07 points") != std::string::npos; }));
   r.study.clear();
   CHECK(demo::report_html(r).find("A study of InterNeg") == std::string::npos);
+}
+
+TEST_CASE("the study of KR-NFT: tables, plots, sentences and JSON of one set of numbers") {
+  auto r = made_up();
+  auto page = demo::report_html(r);
+  CHECK(page.find("KR-NFT: what each part does") != std::string::npos);
+  CHECK(page.find("other &lt;b&gt;") != std::string::npos);
+  CHECK(page.find("<td><b>89.2 ± 0.1</b></td>") != std::string::npos);  // the last map, 80 + 9 + (0.1, 0.2, 0.3)
+  CHECK(page.find("<td>80.2 ± 0.1</td>") != std::string::npos);
+  CHECK(page.find("<td><b>24.0</b></td>") != std::string::npos);  // harmonic mean of 20 and 30
+  CHECK(page.find("L_n has no lower bound") != std::string::npos);
+  CHECK(unbalanced(page) == "");
+  demo::fill_findings(r);
+  CHECK(mentions(r.findings,
+                 "KR-NFT, scale and shift against nothing learned. Change of AUROC, seed by seed; trained "
+                 "classes: near helps (+3.0"));
+  CHECK(mentions(r.findings, "other <b>: 20.0 %, 30.0 %, H 24.0 %"));
+  CHECK(mentions(r.findings, "lambda_2 = 1000 has the highest AUROC"));
+  CHECK(mentions(r.findings, "without L_kr. It goes from -0.50 to -50.00"));
+  CHECK(mentions(r.findings, "with L_kr. It goes from -0.50 to -0.75, L_kr ends at 0.00, the largest"));
+  const auto j = nlohmann::json::parse(demo::results_json(r));
+  REQUIRE(j["tuning_study"].size() == r.tuning.size());
+  CHECK(j["tuning_study"][0]["lambda2"].is_null());
+  CHECK(j["tuning_study"][0]["fpr95"]["ood_positive_first"] == 0.4);
+  CHECK(j["runaway"][0]["knowledge"][2].is_null());
+  CHECK(j["runaway"][1]["lambda2"] == 100.0);
+  r.tuning.clear();
+  CHECK(demo::report_html(r).find("KR-NFT: what") == std::string::npos);
 }
 
 TEST_CASE("demo report: the area under the drawn ROC curve is the AUROC, ties and all", "[cli]") {
