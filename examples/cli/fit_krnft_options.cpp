@@ -101,12 +101,12 @@ feature_parameters<Real> initial_map(const fit_options& o, const krnft_options& 
   if (given.empty())
     fail(error_category::artifact, "negood.file.4", o.init_file, "has no tensor of a feature map",
          "its names are as in a detector of method " + o.method);
-  for (const auto& [name, m] : given) {
-    const auto at = std::ranges::find_if(tensors, [&](const auto& t) { return t.first == name; });
+  for (const auto& tensor : given) {
+    const auto at = std::ranges::find_if(tensors, [&](const auto& t) { return t.first == tensor.first; });
     if (at == tensors.end())
       fail(error_category::artifact, "negood.file.4", o.init_file,
-           "tensor '" + name + "' is none of method " + o.method, "take it out");
-    at->second = m;
+           "tensor '" + tensor.first + "' is none of method " + o.method, "take it out");
+    at->second = tensor.second;
   }
   return feature_parameters_of<Real>(options.model, tensors, width, options.hidden, labels);
 }
