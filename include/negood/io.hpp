@@ -6,6 +6,7 @@
 #include <negood/io/detector.hpp>
 #include <negood/io/encode_files.hpp>
 #include <negood/io/feature_cache.hpp>
+#include <negood/io/feature_checkpoint.hpp>
 #include <negood/io/features.hpp>
 #include <negood/io/idx.hpp>
 #include <negood/io/image.hpp>
