@@ -70,7 +70,8 @@ int fit_zero_shot(B& ctx, const fit_options& o) {
   if (r.negative.rows() == 0) r.negative = host_matrix<float>(0, r.positive.cols());
   r.options = dump_json(options);
   if (o.method == "interneg") {  // what `score --stream` starts from
-    score_options stream{.common = o.common};
+    score_options stream;
+    stream.common = o.common;
     if (o.beta) stream.stream.beta = format_number(*o.beta);
     stream.stream.capacity = o.memory;
     stream.stream.steps = o.steps;
