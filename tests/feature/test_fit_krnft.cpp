@@ -254,7 +254,7 @@ TEST_CASE("a run goes on from a given map; another model's map is refused", "[kr
   CHECK(code_of([&] { fit_krnft(ctx, s.texts, s.data, o, start); }) == "negood.krnft.3");
 }
 
-TEST_CASE("unusable training input is refused by name", "[krnft]") {
+TEST_CASE("unusable training input of feature maps is refused by name", "[krnft]") {
   reference_double ctx;
   const auto code = [&](auto change) {
     setup<double> s;
@@ -293,7 +293,7 @@ TEST_CASE("a run that leaves the finite numbers is an outcome; duplicate classes
   CHECK(twins.warnings[0].find("class 3") != std::string::npos);
 }
 
-TEST_CASE("the presets are what the paper and the released code say", "[krnft]") {
+TEST_CASE("the presets of feature maps are what the paper and the released code say", "[krnft]") {
   const auto paper = krnft_options::paper(), released = krnft_options::released();
   CHECK(paper.knowledge_weight == 100);
   CHECK(paper.outlier_weight == 0.3);
