@@ -57,7 +57,8 @@ void add_fit(CLI::App& app, command& run) {
   sub.add_option(
          "--method", o->method,
          "mcm (Ming et al. 2022), msp (Hendrycks & Gimpel 2017), maxlogit (Hendrycks et al. 2022), energy (Liu et "
-         "al. 2020), maxcosine, neglabel (Jiang et al. 2024), csp (Chen et al. 2024), clipscope (Fu et "
+         "al. 2020), maxcosine, neglabel (Jiang et al. 2024), csp (Chen et al. 2024), adaneg (Zhang & Zhang 2024), "
+         "clipscope (Fu et "
          "al. 2024), interneg (Xu et al.), eoe (Cao et al. 2024, with "
          "labels you supply), coop (Zhou et al. 2022, "
          "scored by MCM), negprompt (Li "
