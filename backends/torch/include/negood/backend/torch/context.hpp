@@ -16,9 +16,11 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
+#include <concepts>
 #include <cstring>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace negood::libtorch {
@@ -29,13 +31,27 @@ struct options {
   bool kernels = true;     ///< on a processor: negood's kernels where ATen's bytes depend on the batch
 };
 
+namespace detail {
+template <class List, class... More>
+struct extended;
+template <class... Algorithms, class... More>
+struct extended<override_list<Algorithms...>, More...> {
+  using type = override_list<Algorithms..., More...>;
+};
+template <class Algorithm, class... Algorithms>
+concept one_of = (std::same_as<Algorithm, Algorithms> || ...);
+}  // namespace detail
+
 /// One thread of the program uses a context at a time. No operation records a graph.
+///
+/// `More` are algorithms that it overrides beside those of the kernels: `run_declared(ctx, algorithm, arguments...)`,
+/// in a header of its own, so that the context need not include what that needs (optim.hpp).
 ///
 /// Bytes depend neither on the threads nor on the other rows on a processor with `.kernels = true`, as long as ATen's
 /// BLAS gives equal bytes for equal shapes. Elsewhere they may.
-template <class Real>
-class context : kernel::primitives<context<Real>, libtorch::tensor<Real>, Real> {
-  using kernels = kernel::primitives<context<Real>, libtorch::tensor<Real>, Real>;
+template <class Real, class... More>
+class context : kernel::primitives<context<Real, More...>, libtorch::tensor<Real>, Real> {
+  using kernels = kernel::primitives<context, libtorch::tensor<Real>, Real>;
   friend kernels;
 
  public:
@@ -45,7 +61,7 @@ class context : kernel::primitives<context<Real>, libtorch::tensor<Real>, Real> 
   struct frozen {
     tensor values;
   };
-  using overrides = kernel::overrides_by_kernels;
+  using overrides = typename detail::extended<kernel::overrides_by_kernels, More...>::type;
   static constexpr bool index_per_element = false;
 
   explicit context(options o = {})
@@ -199,6 +215,10 @@ class context : kernel::primitives<context<Real>, libtorch::tensor<Real>, Real> 
   auto fused(Algorithm algorithm, Arguments&&... arguments) {
     if (by_kernels_) return kernel::run(*this, algorithm, std::forward<Arguments>(arguments)...);
     return run_on_device(*this, algorithm, std::forward<Arguments>(arguments)...);
+  }
+  template <detail::one_of<More...> Algorithm, class... Arguments>
+  auto fused(Algorithm algorithm, Arguments&&... arguments) {
+    return run_declared(*this, algorithm, std::forward<Arguments>(arguments)...);
   }
 
   // For the kernels.
