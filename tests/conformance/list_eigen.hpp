@@ -47,6 +47,6 @@ struct eigen_bf16 : eigen_backend<float, precision::bf16> {
 using every_backend =
     std::tuple<reference_double, reference_float, eigen_float, eigen_double, eigen_bf16x3, eigen_bf16>;
 using invariant_backends = std::tuple<eigen_float, eigen_double, eigen_bf16x3, eigen_bf16>;
-using algorithm_backends = std::tuple<eigen_float, eigen_bf16x3>;
+using algorithm_backends = std::tuple<eigen_float, eigen_double, eigen_bf16x3>;
 
 }  // namespace conformance
