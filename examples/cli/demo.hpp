@@ -3,8 +3,6 @@
 
 #include "demo_result.hpp"
 
-#include <negood/backend/precision.hpp>
-
 #include <filesystem>
 #include <functional>
 #include <string>
@@ -15,15 +13,14 @@ struct demo_options {
   std::filesystem::path out = "demo-out";
   std::filesystem::path models;  ///< the folder with demo-clip, demo-images, demo-words.txt
   std::filesystem::path fashion = "/usr/share/datasets/fashion-mnist";  ///< idx.gz files
-  index_type threads = 0;
-  precision arithmetic = precision::f32;
-  std::uint64_t seed = 1;  ///< the first of three
+  std::uint64_t seed = 1;                                               ///< the first of three
   index_type seeds = 3;
   std::function<void(const std::string& stage, double done)> progress{};  ///< done in [0, 1]
 };
 
-/// Runs the protocol: learn, select, score, compare.
-demo_result run_demo(const demo_options& options);
+/// Runs the protocol: learn, select, score, compare. Defined for the backends of the program that compute in float.
+template <class Backend>
+demo_result run_demo(Backend& ctx, const demo_options& options);
 
 /// The sentences of `demo_result::findings`, made from its numbers.
 void fill_findings(demo_result& result);

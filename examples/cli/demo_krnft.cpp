@@ -32,7 +32,8 @@ host_matrix<float> evenly(const host_matrix<float>& all, index_type most) {
 }
 
 /// The words farthest from some names; words that are such names themselves are left out.
-host_matrix<float> mined(stage& s, const host_matrix<float>& names_text, const std::vector<std::string>& names) {
+template <Backend B>
+host_matrix<float> mined(stage<B>& s, const host_matrix<float>& names_text, const std::vector<std::string>& names) {
   const auto ranking = select_by_percentile(s.ctx, s.word_features.view(), s.words, names_text.view(),
                                             {.count = negative_words + static_cast<index_type>(names.size())});
   host_matrix<float> out(negative_words, names_text.cols());
@@ -61,7 +62,8 @@ image faint(image picture) {
   return picture;
 }
 
-host_matrix<float> styled(stage& s, std::size_t set, image (*style)(image)) {
+template <Backend B>
+host_matrix<float> styled(stage<B>& s, std::size_t set, image (*style)(image)) {
   const index_type all = s.sets[set].count, n = std::min(all, study_images);
   return clip::encode_images_from(s.ctx, s.model, n,
                                   [&](index_type i) { return style(s.sets[set].load(i * all / n)); });
@@ -88,7 +90,8 @@ struct tuning_stage {
   std::vector<protocol> protocols;
 };
 
-std::shared_ptr<tuning_stage> prepare_krnft(stage& s) {
+template <Backend B>
+std::shared_ptr<tuning_stage> prepare_krnft(stage<B>& s) {
   auto out = std::make_shared<tuning_stage>();
   out->negatives = mined(s, s.id_text, s.id_names);
   const std::vector<std::string> part_names(s.id_names.begin(), s.id_names.begin() + 3);
@@ -144,9 +147,10 @@ krnft_options tuning_options_here(std::uint64_t seed) {
 }
 
 /// Everything of one seed.
+template <Backend B>
 class tuning_run {
  public:
-  tuning_run(stage& s, tuning_stage& t, demo_result& r, const held_back& held, std::uint64_t seed)
+  tuning_run(stage<B>& s, tuning_stage& t, demo_result& r, const held_back& held, std::uint64_t seed)
       : s_(s), t_(t), r_(r), held_(held), seed_(seed), data_(crops_of(held)) {}
 
   trained_map train(const feature_model& model, double lambda2, const krnft_options* how = nullptr,
@@ -197,7 +201,7 @@ class tuning_run {
   void row(const char* name, const char* title, const char* text, const trained_map* map, bool first) {
     auto record = text_detector(s_, "neglabel", t_.negatives, 1).record();
     if (map) attach_features(record, map->features);
-    detector<context> d(s_.ctx, std::move(record));
+    detector<B> d(s_.ctx, std::move(record));
     auto run = measure(s_, d, held_.calibration, first, seed_);
     run.seconds = map ? map->seconds : 0;
     method(r_, name, title, text, map != nullptr).runs.push_back(std::move(run));
@@ -228,7 +232,7 @@ class tuning_run {
             {data_.labels.begin(), data_.labels.begin() + n}};
   }
 
-  stage& s_;
+  stage<B>& s_;
   tuning_stage& t_;
   demo_result& r_;
   const held_back& held_;
@@ -238,7 +242,8 @@ class tuning_run {
 
 }  // namespace
 
-void run_krnft(stage& s, tuning_stage& t, demo_result& r, const demo_options& o, const held_back& held,
+template <Backend B>
+void run_krnft(stage<B>& s, tuning_stage& t, demo_result& r, const demo_options& o, const held_back& held,
                std::uint64_t seed, bool first, double done) {
   report_progress(o, "seed " + std::to_string(seed) + ": tuning features", done);
   tuning_run run(s, t, r, held, seed);
@@ -315,5 +320,12 @@ std::map<std::string, std::string> tuning_option_texts() {
                          std::to_string(o.groups) + " groups in training, one in scores, " +
                          std::to_string(negative_words) + " negative words"}};
 }
+
+#define NEGOOD_DEMO_KRNFT(B)                                                                             \
+  template std::shared_ptr<tuning_stage> prepare_krnft(stage<B>&);                                       \
+  template void run_krnft(stage<B>&, tuning_stage&, demo_result&, const demo_options&, const held_back&, \
+                          std::uint64_t, bool, double);
+NEGOOD_CLI_EACH_FLOAT_BACKEND(NEGOOD_DEMO_KRNFT)
+#undef NEGOOD_DEMO_KRNFT
 
 }  // namespace negood::demo

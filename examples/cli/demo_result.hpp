@@ -112,7 +112,7 @@ struct runaway_trace {
 };
 
 struct demo_result {
-  std::string model_fingerprint, created_by, date;
+  std::string model_fingerprint, created_by, date, backend;
   std::vector<std::string> id_names, near_names;
   std::vector<std::uint64_t> seeds;
   index_type shots = 16;

@@ -36,26 +36,25 @@ picture_set test_pictures(const fashion& data, const std::vector<index_type>& la
   return set;
 }
 
-stage prepare(const demo_options& o) {
-  context ctx({.threads = o.threads, .precision = o.arithmetic});
-  auto model = clip::load(ctx, o.models / "demo-clip");
-  stage s{std::move(ctx),
-          std::move(model),
-          read_fashion(o.fashion),
-          {},
-          {},
-          {},
-          {},
-          std::vector<index_type>(10, -1),
-          50000,
-          60000,
-          {},
-          {},
-          {},
-          {},
-          {},
-          {},
-          {}};
+template <Backend B>
+stage<B> prepare(B& ctx, const demo_options& o) {
+  stage<B> s{ctx,
+             clip::load(ctx, o.models / "demo-clip"),
+             read_fashion(o.fashion),
+             {},
+             {},
+             {},
+             {},
+             std::vector<index_type>(10, -1),
+             50000,
+             60000,
+             {},
+             {},
+             {},
+             {},
+             {},
+             {},
+             {}};
   s.all_names = read_names(o.models / "demo-clip" / "fashion_names.txt");
   std::vector<index_type> near_classes;
   for (index_type c = 0; c < 10; ++c) {
@@ -98,12 +97,14 @@ stage prepare(const demo_options& o) {
   return s;
 }
 
-host_matrix<float> encode_rows(stage& s, const std::vector<index_type>& rows) {
+template <Backend B>
+host_matrix<float> encode_rows(stage<B>& s, const std::vector<index_type>& rows) {
   return clip::encode_images_from(s.ctx, s.model, static_cast<index_type>(rows.size()),
                                   [&](index_type i) { return s.data.train.at(rows[static_cast<std::size_t>(i)]); });
 }
 
-held_back draw_held_back(stage& s, std::uint64_t seed) {
+template <Backend B>
+held_back draw_held_back(stage<B>& s, std::uint64_t seed) {
   held_back out;
   std::vector<index_type> rest, canaries;
   for (std::size_t k = 0; k < s.id_classes.size(); ++k) {
@@ -145,7 +146,8 @@ void report_progress(const demo_options& o, const std::string& what, double done
   if (o.progress) o.progress(what, done);
 }
 
-method_run measure(stage& s, detector<context>& d, const host_matrix<float>& calibration, bool keep_scores,
+template <Backend B>
+method_run measure(stage<B>& s, detector<B>& d, const host_matrix<float>& calibration, bool keep_scores,
                    std::uint64_t seed) {
   method_run run;
   run.seed = seed;
@@ -165,7 +167,8 @@ method_run measure(stage& s, detector<context>& d, const host_matrix<float>& cal
   return run;
 }
 
-detector<context> text_detector(stage& s, std::string method, const host_matrix<float>& negatives, index_type groups) {
+template <Backend B>
+detector<B> text_detector(stage<B>& s, std::string method, const host_matrix<float>& negatives, index_type groups) {
   detector_record r;
   r.method = std::move(method);
   r.labels = s.id_names;
@@ -174,7 +177,7 @@ detector<context> text_detector(stage& s, std::string method, const host_matrix<
   r.logit_scale = s.model.logit_scale;
   r.groups = groups;
   r.encoder_fingerprint = s.model.fingerprint;
-  return detector<context>(s.ctx, std::move(r));
+  return detector<B>(s.ctx, std::move(r));
 }
 
 method_result& method(demo_result& r, std::string name, std::string title, std::string description, bool learned) {
@@ -186,8 +189,9 @@ method_result& method(demo_result& r, std::string name, std::string title, std::
 
 namespace {
 
-void zero_shot(stage& s, demo_result& r, const host_matrix<float>& calibration, std::uint64_t seed) {
-  const auto add = [&](const char* name, const char* title, const char* text, detector<context> d) {
+template <Backend B>
+void zero_shot(stage<B>& s, demo_result& r, const host_matrix<float>& calibration, std::uint64_t seed) {
+  const auto add = [&](const char* name, const char* title, const char* text, detector<B> d) {
     method(r, name, title, text, false)
         .runs.push_back(measure(s, d, calibration, r.methods.empty() || r.methods.back().runs.empty(), seed));
   };
@@ -214,7 +218,8 @@ void zero_shot(stage& s, demo_result& r, const host_matrix<float>& calibration, 
       text_detector(s, "neglabel", negatives, groups));
 }
 
-detector<context> prompt_detector(stage& s, const learned_prompts<float>& prompts, bool negatives) {
+template <Backend B>
+detector<B> prompt_detector(stage<B>& s, const learned_prompts<float>& prompts, bool negatives) {
   const auto bank = prompts.bind(s.ctx, s.model, s.id_names);
   auto d = negatives ? make_detector(s.ctx, bank, s.id_names, mcm_with_negatives{})
                      : make_detector(s.ctx, bank, s.id_names, mcm{});
@@ -241,7 +246,8 @@ training_features<float> first_classes(const training_features<float>& all, inde
 
 /// CoOp; NegPrompt as the paper states it; NegPrompt with the released code's loss and schedule; NegPrompt whose
 /// contexts were learned on three of the five classes and bound to all.
-std::optional<learned_prompts<float>> learned(stage& s, demo_result& r, const held_back& held, std::uint64_t seed,
+template <Backend B>
+std::optional<learned_prompts<float>> learned(stage<B>& s, demo_result& r, const held_back& held, std::uint64_t seed,
                                               bool first, const std::function<void(double)>& progress) {
   std::optional<learned_prompts<float>> shown;
   const auto run_one = [&](const char* name, const char* title, const char* text, bool negatives,
@@ -290,7 +296,8 @@ std::optional<learned_prompts<float>> learned(stage& s, demo_result& r, const he
 }
 
 /// Largest cosine of every image to the positives and to the negatives (the paper's Fig. 3).
-void similarities(stage& s, demo_result& r, const detector_record& d) {
+template <Backend B>
+void similarities(stage<B>& s, demo_result& r, const detector_record& d) {
   for (std::size_t k = 0; k < s.sets.size(); ++k)
     for (const bool negative : {false, true}) {
       const auto& texts = negative ? d.negative : d.positive;
@@ -304,7 +311,8 @@ void similarities(stage& s, demo_result& r, const detector_record& d) {
 
 /// First two principal components of a sample of image features; texts are shown in the same plane. Each modality is
 /// centred on its own mean, else the gap between images and texts is all one sees.
-void map_features(stage& s, demo_result& r, const detector_record& d) {
+template <Backend B>
+void map_features(stage<B>& s, demo_result& r, const detector_record& d) {
   using matrix = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
   const index_type dim = s.id_text.cols();
   std::vector<std::pair<std::string, std::string>> tags;
@@ -348,7 +356,8 @@ void map_features(stage& s, demo_result& r, const detector_record& d) {
 }
 
 /// Pictures at fixed places of every set: not chosen by what the detector says of them.
-void examples(stage& s, demo_result& r, detector<context>& d) {
+template <Backend B>
+void examples(stage<B>& s, demo_result& r, detector<B>& d) {
   for (std::size_t k = 0; k < s.sets.size(); ++k)
     for (index_type j = 0; j < (k == 0 ? 6 : 4); ++j) {
       // + j: textures come in turns of four kinds
@@ -388,14 +397,16 @@ std::string today() {
 
 }  // namespace
 
-demo_result run_demo(const demo_options& o) {
+template <Backend B>
+demo_result run_demo(B& ctx, const demo_options& o) {
   const auto begin = clock::now();
   report_progress(o, "loading the model", 0.0);
-  stage s = prepare(o);
+  auto s = prepare(ctx, o);
   demo_result r;
   r.model_fingerprint = s.model.fingerprint;
   r.created_by = "negood " NEGOOD_VERSION_STRING;
   r.date = today();
+  r.backend = B::name();
   r.id_names = s.id_names;
   r.near_names = s.near_names;
   r.shots = shots;
@@ -436,5 +447,12 @@ demo_result run_demo(const demo_options& o) {
   report_progress(o, "done", 1.0);
   return r;
 }
+
+#define NEGOOD_DEMO_RUN(B)                                                                              \
+  template demo_result run_demo(B&, const demo_options&);                                               \
+  template method_run measure(stage<B>&, detector<B>&, const host_matrix<float>&, bool, std::uint64_t); \
+  template detector<B> text_detector(stage<B>&, std::string, const host_matrix<float>&, index_type);
+NEGOOD_CLI_EACH_FLOAT_BACKEND(NEGOOD_DEMO_RUN)
+#undef NEGOOD_DEMO_RUN
 
 }  // namespace negood::demo

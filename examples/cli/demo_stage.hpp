@@ -3,6 +3,7 @@
 
 #include "demo.hpp"
 #include "demo_data.hpp"
+#include "further_backends.hpp"
 
 #include <negood/backend/eigen.hpp>
 #include <negood/clip/model.hpp>
@@ -14,7 +15,6 @@
 
 namespace negood::demo {
 
-using context = eigen::context<float>;
 using clock = std::chrono::steady_clock;
 inline double seconds_since(clock::time_point t) { return std::chrono::duration<double>(clock::now() - t).count(); }
 
@@ -22,9 +22,10 @@ inline constexpr const char* plain_prompt = "a photo of a {}.";
 inline constexpr index_type shots = 16, calibration_images = 1000, canary_images = 200;
 
 /// Everything that does not depend on a seed.
+template <Backend B>
 struct stage {
-  context ctx;
-  clip::model<context> model;
+  B& ctx;
+  clip::model<B> model;
   fashion data;
   std::vector<std::string> all_names, id_names, near_names;
   std::vector<index_type> id_classes;  // fashion label of every ID class
@@ -50,22 +51,27 @@ struct held_back {
 void report_progress(const demo_options& o, const std::string& what, double done);
 
 /// Scores every set, sets the threshold on held-back ID images, measures.
-method_run measure(stage& s, detector<context>& d, const host_matrix<float>& calibration, bool keep_scores,
+template <Backend B>
+method_run measure(stage<B>& s, detector<B>& d, const host_matrix<float>& calibration, bool keep_scores,
                    std::uint64_t seed);
-detector<context> text_detector(stage& s, std::string method, const host_matrix<float>& negatives = {},
-                                index_type groups = 1);
+template <Backend B>
+detector<B> text_detector(stage<B>& s, std::string method, const host_matrix<float>& negatives = {},
+                          index_type groups = 1);
 /// The row of that name; made where it is not there yet.
 method_result& method(demo_result& r, std::string name, std::string title, std::string description, bool learned);
 
 /// InterNeg with and without its memory: rows of the table, the curves of the first seed, and the study of streams.
-void run_interneg(stage& s, demo_result& r, const demo_options& o, const held_back& held, std::uint64_t seed,
+template <Backend B>
+void run_interneg(stage<B>& s, demo_result& r, const demo_options& o, const held_back& held, std::uint64_t seed,
                   bool first, double done);
 
 /// What KR-NFT needs that does not depend on a seed: mined words, other names, other styles.
 struct tuning_stage;
-std::shared_ptr<tuning_stage> prepare_krnft(stage& s);
+template <Backend B>
+std::shared_ptr<tuning_stage> prepare_krnft(stage<B>& s);
 /// KR-NFT and its parts: rows of the table and the study of feature maps.
-void run_krnft(stage& s, tuning_stage& t, demo_result& r, const demo_options& o, const held_back& held,
+template <Backend B>
+void run_krnft(stage<B>& s, tuning_stage& t, demo_result& r, const demo_options& o, const held_back& held,
                std::uint64_t seed, bool first, double done);
 /// How maps are learned here, as the report prints it.
 std::map<std::string, std::string> tuning_option_texts();

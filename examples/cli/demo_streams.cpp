@@ -22,7 +22,8 @@ double auroc_of(const std::vector<double>& scores, const std::vector<bool>& is_i
 
 /// InterNeg's memory over one stream of ID and OOD test images for every OOD set, drawn anew and forgotten after it
 /// (the published protocol). Scores count as they were given, early and late ones together.
-method_run interneg_streams(stage& s, demo_result& r, std::uint64_t seed, bool traced,
+template <Backend B>
+method_run interneg_streams(stage<B>& s, demo_result& r, std::uint64_t seed, bool traced,
                             const host_matrix<float>& negatives, const inter_modal_distances& distances,
                             const interneg_options& options, const host_matrix<float>& canaries) {
   method_run learned;
@@ -32,10 +33,10 @@ method_run interneg_streams(stage& s, demo_result& r, std::uint64_t seed, bool t
   const index_type id_images = s.features[0].rows();
   double accepted = 0;
   for (std::size_t k = 1; k < s.features.size(); ++k) {
-    interneg_stream<context> memory(s.ctx, s.model.text, s.model.tokenizer,
-                                    make_prompt_bank(s.ctx, s.ctx.from_host(s.id_text.view()),
-                                                     s.ctx.from_host(negatives.view()), s.model.logit_scale),
-                                    distances, options, canaries);
+    interneg_stream<B> memory(s.ctx, s.model.text, s.model.tokenizer,
+                              make_prompt_bank(s.ctx, s.ctx.from_host(s.id_text.view()),
+                                               s.ctx.from_host(negatives.view()), s.model.logit_scale),
+                              distances, options, canaries);
     const index_type all = id_images + s.features[k].rows();
     const auto order = permutation(seed, random_purpose::stream, k, all);
     std::vector<double> scores, id, ood;
@@ -79,8 +80,8 @@ method_run interneg_streams(stage& s, demo_result& r, std::uint64_t seed, bool t
 
 /// A detector without guards over the same streams as InterNeg's: `make` gives one that has seen nothing. Its threshold
 /// accepts 95 % of a stream of held-back ID images.
-template <class Make>
-method_run other_streams(stage& s, std::uint64_t seed, const held_back& held, Make&& make) {
+template <Backend B, class Make>
+method_run other_streams(stage<B>& s, std::uint64_t seed, const held_back& held, Make&& make) {
   const auto begin = clock::now();
   const auto scores_of = [&](host_matrix<float> images) {
     auto stream = make();
@@ -124,14 +125,16 @@ struct interneg_parts {
   interneg_options options;  // beta: the threshold of the detector without memory
 };
 
-host_matrix<float> rows_of_words(const stage& s, const std::vector<selected_word>& words) {
+template <Backend B>
+host_matrix<float> rows_of_words(const stage<B>& s, const std::vector<selected_word>& words) {
   host_matrix<float> out(static_cast<index_type>(words.size()), s.id_text.cols());
   for (std::size_t j = 0; j < words.size(); ++j)
     std::ranges::copy(s.word_features.row(words[j].index), out.row(static_cast<index_type>(j)).begin());
   return out;
 }
 
-prompt_bank<context> bank_of(stage& s, const host_matrix<float>& negatives) {
+template <Backend B>
+prompt_bank<B> bank_of(stage<B>& s, const host_matrix<float>& negatives) {
   return make_prompt_bank(s.ctx, s.ctx.from_host(s.id_text.view()), s.ctx.from_host(negatives.view()),
                           s.model.logit_scale);
 }
@@ -145,7 +148,8 @@ struct place {
 };
 
 /// Every image of some sets, at most `most` of each, evenly spaced.
-std::vector<place> pool(const stage& s, const std::vector<std::size_t>& sets, index_type most) {
+template <Backend B>
+std::vector<place> pool(const stage<B>& s, const std::vector<std::size_t>& sets, index_type most) {
   std::vector<place> out;
   for (const auto k : sets) {
     const index_type all = s.features[k].rows(), n = std::min(all, most);
@@ -168,7 +172,8 @@ std::vector<place> mixed(std::vector<place> a, const std::vector<place>& b, std:
   return draw(a, static_cast<index_type>(a.size()), seed, index);
 }
 
-host_matrix<float> features_of(const stage& s, std::span<const place> places) {
+template <Backend B>
+host_matrix<float> features_of(const stage<B>& s, std::span<const place> places) {
   host_matrix<float> out(static_cast<index_type>(places.size()), s.id_text.cols());
   for (std::size_t i = 0; i < places.size(); ++i)
     std::ranges::copy(s.features[places[i].set].row(places[i].row), out.row(static_cast<index_type>(i)).begin());
@@ -198,12 +203,13 @@ void measure_outcome(stream_outcome& out, std::span<const place> places, std::sp
 }
 
 /// One stream from an empty memory; nothing is learned where `options.mode` is frozen.
-stream_outcome run_stream(stage& s, const interneg_parts& p, const host_matrix<float>& negatives,
+template <Backend B>
+stream_outcome run_stream(stage<B>& s, const interneg_parts& p, const host_matrix<float>& negatives,
                           const interneg_options& options, std::span<const place> places, stream_outcome out,
                           std::vector<stream_answer>* keep = nullptr) {
   const bool guarded = options.guards.canary_loss <= 1;
-  interneg_stream<context> stream(s.ctx, s.model.text, s.model.tokenizer, bank_of(s, negatives), p.distances, options,
-                                  guarded ? p.held.canaries : host_matrix<float>());
+  interneg_stream<B> stream(s.ctx, s.model.text, s.model.tokenizer, bank_of(s, negatives), p.distances, options,
+                            guarded ? p.held.canaries : host_matrix<float>());
   std::vector<observation> who;
   for (std::size_t i = 0; i < places.size(); ++i) who.push_back({i, 0});
   const auto answers = stream.observe(features_of(s, places), who);
@@ -226,7 +232,8 @@ interneg_options guarded(interneg_options o) {
   return o;
 }
 
-void study_ablation(stage& s, demo_result& r, const interneg_parts& p, std::uint64_t seed,
+template <Backend B>
+void study_ablation(stage<B>& s, demo_result& r, const interneg_parts& p, std::uint64_t seed,
                     const std::vector<place>& known,
                     const std::vector<std::pair<std::string, std::vector<place>>>& ood) {
   const auto by_text = select_by_percentile(s.ctx, s.word_features.view(), s.words, s.id_text.view(), {.count = 1200});
@@ -250,7 +257,8 @@ void study_ablation(stage& s, demo_result& r, const interneg_parts& p, std::uint
   }
 }
 
-void study_orders(stage& s, demo_result& r, const interneg_parts& p, std::uint64_t seed,
+template <Backend B>
+void study_orders(stage<B>& s, demo_result& r, const interneg_parts& p, std::uint64_t seed,
                   const std::vector<place>& known, const std::vector<std::pair<std::string, std::vector<place>>>& ood) {
   for (std::uint64_t order = 1; order <= 5; ++order)
     for (std::size_t k = 0; k < ood.size(); ++k) {
@@ -264,7 +272,8 @@ void study_orders(stage& s, demo_result& r, const interneg_parts& p, std::uint64
     }
 }
 
-void study_ratios(stage& s, demo_result& r, const interneg_parts& p, std::uint64_t seed,
+template <Backend B>
+void study_ratios(stage<B>& s, demo_result& r, const interneg_parts& p, std::uint64_t seed,
                   const std::vector<place>& known, const std::vector<place>& unknown) {
   constexpr std::array<std::pair<index_type, index_type>, 5> ratios{
       {{10, 1000}, {100, 1000}, {500, 500}, {1000, 100}, {1000, 10}}};
@@ -294,7 +303,8 @@ std::vector<std::string> eighty_templates() {
   return out;
 }
 
-void study_inversion(stage& s, demo_result& r, const interneg_parts& p, std::uint64_t seed,
+template <Backend B>
+void study_inversion(stage<B>& s, demo_result& r, const interneg_parts& p, std::uint64_t seed,
                      const std::vector<place>& known,
                      const std::vector<std::pair<std::string, std::vector<place>>>& ood) {
   for (std::size_t k = 0; k < ood.size(); ++k) {
@@ -322,7 +332,8 @@ void study_inversion(stage& s, demo_result& r, const interneg_parts& p, std::uin
 }
 
 /// The sets one after the other: a memory emptied before each, and one that goes on.
-void study_protocols(stage& s, demo_result& r, const interneg_parts& p, std::uint64_t seed,
+template <Backend B>
+void study_protocols(stage<B>& s, demo_result& r, const interneg_parts& p, std::uint64_t seed,
                      const std::vector<place>& known) {
   const auto sets = static_cast<index_type>(s.features.size()) - 1;
   const auto shuffled = draw(known, static_cast<index_type>(known.size()), seed, 500);
@@ -352,7 +363,8 @@ void study_protocols(stage& s, demo_result& r, const interneg_parts& p, std::uin
   }
 }
 
-void study(stage& s, demo_result& r, const interneg_parts& p, std::uint64_t seed, bool first) {
+template <Backend B>
+void study(stage<B>& s, demo_result& r, const interneg_parts& p, std::uint64_t seed, bool first) {
   std::vector<std::size_t> near, far, all;
   for (std::size_t k = 1; k < s.sets.size(); ++k) {
     (s.sets[k].near ? near : far).push_back(k);
@@ -371,7 +383,8 @@ void study(stage& s, demo_result& r, const interneg_parts& p, std::uint64_t seed
 
 }  // namespace
 
-void run_interneg(stage& s, demo_result& r, const demo_options& o, const held_back& held, std::uint64_t seed,
+template <Backend B>
+void run_interneg(stage<B>& s, demo_result& r, const demo_options& o, const held_back& held, std::uint64_t seed,
                   bool first, double done) {
   report_progress(o, "seed " + std::to_string(seed) + ": streams", done);
   const auto classes = static_cast<index_type>(s.id_names.size());
@@ -382,7 +395,7 @@ void run_interneg(stage& s, demo_result& r, const demo_options& o, const held_ba
   interneg_parts p{held, rows_of_words(s, selected.words), distances, {}};
   auto record = text_detector(s, "interneg", p.negatives).record();
   record.proxies = proxies;
-  detector<context> fixed(s.ctx, std::move(record));
+  detector<B> fixed(s.ctx, std::move(record));
   auto run = measure(s, fixed, held.calibration, first, seed);
   p.options.beta = run.threshold;
   p.options.inversion.seed = seed;
@@ -409,11 +422,17 @@ void run_interneg(stage& s, demo_result& r, const demo_options& o, const held_ba
   const auto by_text =
       rows_of_words(s, select_by_percentile(s.ctx, s.word_features.view(), s.words, s.id_text.view(), {.count = 1200}));
   add_other("adaneg", "AdaNeg", "NegLabel's words, and for each label the test images that showed it best",
-            [&] { return adaneg_stream<context>(s.ctx, bank_of(s, by_text)); });
+            [&] { return adaneg_stream<B>(s.ctx, bank_of(s, by_text)); });
   add_other("clipscope", "CLIPScope's counts",
             "NegLabel's words; the probability of the nearest class over how often that class was predicted so far",
-            [&] { return clipscope_stream<context>(s.ctx, bank_of(s, by_text)); });
+            [&] { return clipscope_stream<B>(s.ctx, bank_of(s, by_text)); });
   study(s, r, p, seed, first);
 }
+
+#define NEGOOD_DEMO_STREAMS(B)                                                                                    \
+  template void run_interneg(stage<B>&, demo_result&, const demo_options&, const held_back&, std::uint64_t, bool, \
+                             double);
+NEGOOD_CLI_EACH_FLOAT_BACKEND(NEGOOD_DEMO_STREAMS)
+#undef NEGOOD_DEMO_STREAMS
 
 }  // namespace negood::demo

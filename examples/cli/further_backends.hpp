@@ -13,9 +13,12 @@
 
 /// M(context) for every backend of the program: explicit instances of templates that are defined in one file.
 #define NEGOOD_CLI_EACH_BACKEND(M)  \
-  M(negood::eigen::context<float>)  \
+  NEGOOD_CLI_EACH_FLOAT_BACKEND(M)  \
   M(negood::eigen::context<double>) \
-  M(negood::reference::context<double>) NEGOOD_CLI_ON_XTENSOR(M) NEGOOD_CLI_ON_THRUST(M) NEGOOD_CLI_ON_TORCH(M)
+  M(negood::reference::context<double>)
+/// Those that compute in float: the demonstration runs on them.
+#define NEGOOD_CLI_EACH_FLOAT_BACKEND(M) \
+  M(negood::eigen::context<float>) NEGOOD_CLI_ON_XTENSOR(M) NEGOOD_CLI_ON_THRUST(M) NEGOOD_CLI_ON_TORCH(M)
 #if defined(NEGOOD_CLI_XTENSOR)
 #define NEGOOD_CLI_ON_XTENSOR(M) M(negood::xtensor::context<float>)
 #else

@@ -690,7 +690,7 @@ std::string protocol_section(const demo_result& r) {
   for (const auto& [key, value] : r.gates) row(key, value);
   part("Provenance");
   row("model fingerprint", r.model_fingerprint);
-  row("made by", r.created_by + ", " + r.date + ", in " + format_fixed(r.seconds, 0) + " s");
+  row("made by", r.created_by + ", backend " + r.backend + ", " + r.date + ", in " + format_fixed(r.seconds, 0) + " s");
   out += "</dl>\n";
   if (!r.few_shot_rows.empty())
     out += "<details><summary>Rows of the training file that the first seed learned from</summary><p class=\"nt\">" +

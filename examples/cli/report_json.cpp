@@ -154,6 +154,7 @@ std::string results_json(const demo_result& r) {
   out["format"] = "negood.demo/1";
   out["created_by"] = r.created_by;
   out["date"] = r.date;
+  out["backend"] = r.backend;
   out["model_fingerprint"] = r.model_fingerprint;
   out["seconds"] = r.seconds;
   out["headline"] = headline(r);
