@@ -7,6 +7,7 @@
 
 #include <tuple>
 
+#include "backend/thread_team.hpp"
 #include "tolerance.hpp"
 
 namespace conformance {
@@ -26,15 +27,30 @@ struct thrust_openmp : thrust_host_backend<thrust_omp::context<float>, float> {
 struct thrust_openmp_double : thrust_host_backend<thrust_omp::context<double>, double> {
   static constexpr const char* name = "thrust-omp<double>";
 };
+/// Runs as a device does, on a processor: an index is an element, and a row is computed by two lanes.
+struct team_system : thrust_backend::host_system<thrust_backend::cpp_runner> {
+  using host_system::host_system;
+  static constexpr bool index_per_element = true;
+  template <class Kernel>
+  void for_each_row(index_type n, index_type, const Kernel& kernel) {
+    team_test::run_rows(2, n, kernel);
+  }
+};
+struct thrust_teams : thrust_host_backend<thrust_backend::context<team_system, float>, float> {
+  static constexpr const char* name = "thrust teams<float>";
+};
+
 #if defined(NEGOOD_HAVE_TBB)
 struct thrust_threading_blocks : thrust_host_backend<thrust_tbb::context<float>, float> {
   static constexpr const char* name = "thrust-tbb<float>";
 };
-using every_backend = std::tuple<thrust_sequential, thrust_openmp, thrust_openmp_double, thrust_threading_blocks>;
+using invariant_backends = std::tuple<thrust_sequential, thrust_openmp, thrust_openmp_double, thrust_threading_blocks>;
+using every_backend =
+    std::tuple<thrust_sequential, thrust_openmp, thrust_openmp_double, thrust_threading_blocks, thrust_teams>;
 #else
-using every_backend = std::tuple<thrust_sequential, thrust_openmp, thrust_openmp_double>;
+using invariant_backends = std::tuple<thrust_sequential, thrust_openmp, thrust_openmp_double>;
+using every_backend = std::tuple<thrust_sequential, thrust_openmp, thrust_openmp_double, thrust_teams>;
 #endif
-using invariant_backends = every_backend;
 using algorithm_backends = std::tuple<thrust_openmp>;
 
 }  // namespace conformance

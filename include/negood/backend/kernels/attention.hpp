@@ -2,7 +2,8 @@
 /// each.
 ///
 /// No probability is stored. Every sum runs over the keys of one query, or the queries of one key, in order: bytes do
-/// not depend on the other sequences, nor on how the indices are spread over threads.
+/// not depend on the other sequences, nor on how the indices are spread over threads. The lanes of a team share the
+/// columns of a head.
 #pragma once
 
 #include <negood/backend/kernels/rows.hpp>
@@ -51,8 +52,9 @@ struct attention_operands {
   T scale;  ///< 1 / sqrt(width)
   const index_type *first_key, *end_key;
 
-  NEGOOD_HD T score(const T* query, const T* key) const {
-    return scale * sum_of<T>(width, [=](index_type i) { return query[i] * key[i]; });
+  template <class Team>
+  NEGOOD_HD T score(const Team& team, const T* query, const T* key) const {
+    return scale * sum_of<T>(team, width, [=](index_type i) { return query[i] * key[i]; });
   }
   /// Calls visit(key) for every key a query sees; its value stands d further.
   template <class Visit>
@@ -68,28 +70,29 @@ template <class T>
 struct attention_query {
   attention_operands<T> in;
   T* out;
-  NEGOOD_HD void operator()(index_type task) const {
+  template <class Team>
+  NEGOOD_HD void operator()(const Team& team, index_type task) const {
     const index_type t = task / in.heads, column = task % in.heads * in.width, w = in.width, d = in.d;
     const T* query = in.q + t * d + column;
     T* o = out + t * d + column;
-    for (index_type i = 0; i < w; ++i) o[i] = T(0);
+    for_each(team, w, [=](index_type i) { o[i] = T(0); });
     T largest = 0, sum = 0;
     const auto& operands = in;
     in.for_each_key(t, column, [&](const T* key) {
-      const T s = operands.score(query, key);
+      const T s = operands.score(team, query, key);
       const T* value = key + d;
       if (sum > T(0) && !(largest < s)) {
         const T e = std::exp(s - largest);
         sum += e;
-        for (index_type i = 0; i < w; ++i) o[i] += e * value[i];
+        for_each(team, w, [=](index_type i) { o[i] += e * value[i]; });
         return;
       }
       const T shrink = sum > T(0) ? std::exp(largest - s) : T(0);
       largest = s;
       sum = sum * shrink + T(1);
-      for (index_type i = 0; i < w; ++i) o[i] = o[i] * shrink + value[i];
+      for_each(team, w, [=](index_type i) { o[i] = o[i] * shrink + value[i]; });
     });
-    for (index_type i = 0; i < w; ++i) o[i] = o[i] / sum;
+    for_each(team, w, [=](index_type i) { o[i] = o[i] / sum; });
   }
 };
 
@@ -101,17 +104,18 @@ struct attention_pull_query {
   const T* d_out;
   T* dq;
   T* statistics;  ///< `[Q * heads, 3]`
-  NEGOOD_HD void operator()(index_type task) const {
+  template <class Team>
+  NEGOOD_HD void operator()(const Team& team, index_type task) const {
     const index_type t = task / in.heads, column = task % in.heads * in.width, w = in.width, d = in.d;
     const T *query = in.q + t * d + column, *d_o = d_out + t * d + column;
     T* to = dq + t * d + column;
     const auto& operands = in;
-    const auto d_probability = [=](const T* key) {
-      return sum_of<T>(w, [=](index_type i) { return d_o[i] * key[d + i]; });
+    const auto d_probability = [&](const T* key) {
+      return sum_of<T>(team, w, [=](index_type i) { return d_o[i] * key[d + i]; });
     };
     T largest = 0, sum = 0, weighted = 0;
     in.for_each_key(t, column, [&](const T* key) {
-      const T s = operands.score(query, key), d_a = d_probability(key);
+      const T s = operands.score(team, query, key), d_a = d_probability(key);
       if (sum > T(0) && !(largest < s)) {
         const T e = std::exp(s - largest);
         sum += e;
@@ -124,14 +128,16 @@ struct attention_pull_query {
       weighted = weighted * shrink + d_a;
     });
     const T per_sum = T(1) / sum, mean = weighted * per_sum;
-    statistics[3 * task] = largest;
-    statistics[3 * task + 1] = per_sum;
-    statistics[3 * task + 2] = mean;
-    for (index_type i = 0; i < w; ++i) to[i] = T(0);
+    if (team.lane() == 0) {
+      statistics[3 * task] = largest;
+      statistics[3 * task + 1] = per_sum;
+      statistics[3 * task + 2] = mean;
+    }
+    for_each(team, w, [=](index_type i) { to[i] = T(0); });
     in.for_each_key(t, column, [&](const T* key) {
-      const T a = std::exp(operands.score(query, key) - largest) * per_sum;
+      const T a = std::exp(operands.score(team, query, key) - largest) * per_sum;
       const T slope = a * (d_probability(key) - mean) * operands.scale;
-      for (index_type i = 0; i < w; ++i) to[i] += slope * key[i];
+      for_each(team, w, [=](index_type i) { to[i] += slope * key[i]; });
     });
   }
 };
@@ -141,17 +147,18 @@ template <class T>
 struct attention_key_gradient {
   attention_operands<T> in;
   const T *d_out, *statistics;
-  NEGOOD_HD void add(const T* key, index_type head, index_type first, index_type end, T* dk) const {
+  template <class Team>
+  NEGOOD_HD void add(const Team& team, const T* key, index_type head, index_type first, index_type end, T* dk) const {
     const index_type column = head * in.width, w = in.width, d = in.d;
     T* dv = dk + d;
     for (index_type t = first; t < end; ++t) {
       const T *query = in.q + t * d + column, *d_o = d_out + t * d + column;
       const T* known = statistics + 3 * (t * in.heads + head);
-      const T a = std::exp(in.score(query, key) - known[0]) * known[1];
-      const T d_a = sum_of<T>(w, [=](index_type i) { return d_o[i] * key[d + i]; });
+      const T a = std::exp(in.score(team, query, key) - known[0]) * known[1];
+      const T d_a = sum_of<T>(team, w, [=](index_type i) { return d_o[i] * key[d + i]; });
       const T slope = a * (d_a - known[2]) * in.scale;
-      for (index_type i = 0; i < w; ++i) dk[i] += slope * query[i];
-      for (index_type i = 0; i < w; ++i) dv[i] += a * d_o[i];
+      for_each(team, w, [=](index_type i) { dk[i] += slope * query[i]; });
+      for_each(team, w, [=](index_type i) { dv[i] += a * d_o[i]; });
     }
   }
 };
@@ -162,10 +169,11 @@ struct attention_pull_key {
   attention_key_gradient<T> gradient;
   const index_type *first_query, *end_query;
   T* dkv;
-  NEGOOD_HD void operator()(index_type task) const {
+  template <class Team>
+  NEGOOD_HD void operator()(const Team& team, index_type task) const {
     const auto& in = gradient.in;
     const index_type r = task / in.heads, head = task % in.heads, column = head * in.width;
-    gradient.add(in.kv + r * 2 * in.d + column, head, first_query[r], end_query[r], dkv + r * 2 * in.d + column);
+    gradient.add(team, in.kv + r * 2 * in.d + column, head, first_query[r], end_query[r], dkv + r * 2 * in.d + column);
   }
 };
 
@@ -176,12 +184,13 @@ struct attention_pull_prefix {
   static constexpr index_type queries_per_block = 256;
   attention_key_gradient<T> gradient;
   T* partial;
-  NEGOOD_HD void operator()(index_type task) const {
+  template <class Team>
+  NEGOOD_HD void operator()(const Team& team, index_type task) const {
     const auto& in = gradient.in;
     const index_type row = task / in.heads, head = task % in.heads, column = head * in.width;
     const index_type block = row / in.prefix_rows, p = row % in.prefix_rows, first = block * queries_per_block;
     const index_type end = first + queries_per_block < in.queries ? first + queries_per_block : in.queries;
-    gradient.add(in.prefix + p * 2 * in.d + column, head, first, end, partial + row * 2 * in.d + column);
+    gradient.add(team, in.prefix + p * 2 * in.d + column, head, first, end, partial + row * 2 * in.d + column);
   }
 };
 

@@ -37,7 +37,7 @@ typename B::tensor run(B& ctx, logsumexp_rows_t, const typename B::tensor& z) {
   const index_type n = ctx.rows(z), c = ctx.cols(z);
   if (c == 0) return logsumexp_rows_t::generic(ctx, z);
   auto out = ctx.uninitialised(n, 1);
-  ctx.for_each_index(n, exponential_work * c, logsumexp_row<T>{z.data(), c, out.data()});
+  for_each_row(ctx, n, c, exponential_work * c, logsumexp_row<T>{z.data(), c, out.data()});
   return out;
 }
 
@@ -46,7 +46,7 @@ typename B::tensor run(B& ctx, softmax_rows_t, const typename B::tensor& z) {
   using T = typename B::real;
   const index_type n = ctx.rows(z), c = ctx.cols(z);
   auto out = ctx.uninitialised(n, c);
-  if (c > 0) ctx.for_each_index(n, exponential_work * c, softmax_row<T>{z.data(), c, out.data()});
+  if (c > 0) for_each_row(ctx, n, c, exponential_work * c, softmax_row<T>{z.data(), c, out.data()});
   return out;
 }
 
@@ -57,8 +57,8 @@ typename B::tensor run(B& ctx, layer_norm_t, const layer_norm_weights<B>& w, con
   require_shape(ctx.cols(w.gain) == d && ctx.cols(w.bias) == d, "layer_norm", "x", n, d, "gain", ctx.rows(w.gain),
                 ctx.cols(w.gain), "widths must match");
   auto out = ctx.uninitialised(n, d);
-  ctx.for_each_index(
-      n, 4 * d,
+  for_each_row(
+      ctx, n, d, 4 * d,
       layer_norm_row<T>{x.data(), w.gain.data(), w.bias.data(), d, static_cast<T>(layer_norm_epsilon), out.data()});
   return out;
 }
@@ -71,9 +71,9 @@ typename B::tensor run(B& ctx, layer_norm_pullback_t, const layer_norm_weights<B
   require_shape(ctx.rows(dy) == n && ctx.cols(dy) == d && ctx.cols(w.gain) == d, "layer_norm_pullback", "x", n, d, "dy",
                 ctx.rows(dy), ctx.cols(dy), "shapes must be equal");
   auto out = ctx.uninitialised(n, d);
-  ctx.for_each_index(n, 8 * d,
-                     layer_norm_pullback_row<T>{x.data(), w.gain.data(), dy.data(), d,
-                                                static_cast<T>(layer_norm_epsilon), out.data()});
+  for_each_row(ctx, n, d, 8 * d,
+               layer_norm_pullback_row<T>{x.data(), w.gain.data(), dy.data(), d, static_cast<T>(layer_norm_epsilon),
+                                          out.data()});
   return out;
 }
 
@@ -83,7 +83,8 @@ typename B::tensor run(B& ctx, linear_t, const linear_weights<B>& w, const typen
   require_shape(ctx.cols(w.bias) == ctx.cols(w.weight) && ctx.rows(w.bias) == 1, "linear", "bias", ctx.rows(w.bias),
                 ctx.cols(w.bias), "weight", ctx.rows(w.weight), ctx.cols(w.weight), "bias must be [1, out]");
   auto out = ctx.matmul(x, w.weight);
-  ctx.for_each_index(ctx.rows(out), ctx.cols(out), add_bias_row<T>{w.bias.data(), ctx.cols(out), out.data()});
+  for_each_row(ctx, ctx.rows(out), ctx.cols(out), ctx.cols(out),
+               add_bias_row<T>{w.bias.data(), ctx.cols(out), out.data()});
   return out;
 }
 
@@ -156,7 +157,8 @@ typename B::tensor run(B& ctx, attention_t, const attention_layout& layout, cons
   using T = typename B::real;
   const attention_call<B> call(ctx, layout, q, kv, prefix_kv);
   auto out = ctx.uninitialised(ctx.rows(q), ctx.cols(q));
-  ctx.for_each_index(call.in.queries * layout.heads, call.work(), attention_query<T>{call.in, out.data()});
+  for_each_row(ctx, call.in.queries * layout.heads, call.in.width, call.work(),
+               attention_query<T>{call.in, out.data()});
   return out;
 }
 
@@ -174,18 +176,18 @@ attention_gradient<B> run(B& ctx, attention_pullback_t, const attention_layout& 
                 ctx.cols(d_prefix_kv), "shapes must be equal");
   attention_gradient<B> out{ctx.uninitialised(in.queries, in.d), ctx.zeros(ctx.rows(kv), 2 * in.d)};
   auto statistics = ctx.uninitialised(in.queries * in.heads, 3);
-  ctx.for_each_index(in.queries * in.heads, 4 * call.work(),
-                     attention_pull_query<T>{in, d_out.data(), out.dq.data(), statistics.data()});
+  for_each_row(ctx, in.queries * in.heads, in.width, 4 * call.work(),
+               attention_pull_query<T>{in, d_out.data(), out.dq.data(), statistics.data()});
   const attention_key_gradient<T> gradient{in, d_out.data(), statistics.data()};
   const auto first_query = ctx.indices(call.ranges.first_query), end_query = ctx.indices(call.ranges.end_query);
-  ctx.for_each_index(ctx.rows(kv) * in.heads, 4 * call.work(),
-                     attention_pull_key<T>{gradient, first_query.data(), end_query.data(), out.dkv.data()});
+  for_each_row(ctx, ctx.rows(kv) * in.heads, in.width, 4 * call.work(),
+               attention_pull_key<T>{gradient, first_query.data(), end_query.data(), out.dkv.data()});
   if (in.prefix_rows > 0 && in.queries > 0) {
     constexpr index_type unit = attention_pull_prefix<T>::queries_per_block;
     const index_type blocks = (in.queries + unit - 1) / unit;
     auto partial = ctx.zeros(blocks * in.prefix_rows, 2 * in.d);
-    ctx.for_each_index(blocks * in.prefix_rows * in.heads, unit * 4 * (in.width + exponential_work),
-                       attention_pull_prefix<T>{gradient, partial.data()});
+    for_each_row(ctx, blocks * in.prefix_rows * in.heads, in.width, unit * 4 * (in.width + exponential_work),
+                 attention_pull_prefix<T>{gradient, partial.data()});
     ctx.for_each_index(in.prefix_rows * 2 * in.d, blocks,
                        add_blocks<T>{partial.data(), blocks, in.prefix_rows * 2 * in.d, d_prefix_kv.data()});
   }
@@ -205,8 +207,8 @@ logit_statistics_of<B> run(B& ctx, logit_statistics_t, const typename B::tensor&
     const index_type count = std::min(block, n - first);
     const auto z = count == n ? ctx.matmul_nt(images, texts)
                               : ctx.matmul_nt(ctx.block(images, first, 0, count, ctx.cols(images)), texts);
-    ctx.for_each_index(
-        count, exponential_work * m,
+    for_each_row(
+        ctx, count, m, exponential_work * m,
         logit_statistics_row<T>{z.data(), m, static_cast<T>(scale), maximum.data() + first, logsumexp.data() + first});
   }
   return {std::move(maximum), std::move(logsumexp)};

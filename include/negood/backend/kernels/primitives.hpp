@@ -5,7 +5,11 @@
 #include <negood/backend/host_support.hpp>
 #include <negood/backend/kernels/rows.hpp>
 
+#include <algorithm>
+#include <cstdint>
+#include <numeric>
 #include <span>
+#include <utility>
 #include <vector>
 
 namespace negood::kernel {
@@ -79,6 +83,43 @@ struct scatter_columns {
       for (index_type c = c0; c < c1; ++c) out[rows[r] * cols + c] += a[r * cols + c];
   }
 };
+/// The same, one row of `out` and one column for each index: row targets[g] gets the rows order[starts[g]], ... of a,
+/// in order.
+template <class T>
+struct scatter_element {
+  const T* a;
+  const index_type *targets, *starts, *order;
+  index_type cols;
+  T* out;
+  NEGOOD_HD void operator()(index_type g, index_type c) const {
+    T* const to = out + targets[g] * cols + c;
+    T sum = *to;
+    for (index_type i = starts[g]; i < starts[g + 1]; ++i) sum += a[order[i] * cols + c];
+    *to = sum;
+  }
+};
+/// Who adds to which row, as one array [targets | starts | order].
+struct scatter_groups {
+  std::vector<index_type> values;
+  index_type groups = 0;
+
+  explicit scatter_groups(std::span<const index_type> rows) {
+    std::vector<index_type> order(rows.size()), starts;
+    std::iota(order.begin(), order.end(), index_type{0});
+    const auto row = [&](index_type i) { return rows[static_cast<std::size_t>(i)]; };
+    std::stable_sort(order.begin(), order.end(), [&](index_type i, index_type j) { return row(i) < row(j); });
+    for (index_type i = 0; i < static_cast<index_type>(order.size()); ++i) {
+      const index_type target = row(order[static_cast<std::size_t>(i)]);
+      if (!values.empty() && values.back() == target) continue;
+      values.push_back(target);
+      starts.push_back(i);
+    }
+    groups = static_cast<index_type>(values.size());
+    starts.push_back(static_cast<index_type>(order.size()));
+    values.insert(values.end(), starts.begin(), starts.end());
+    values.insert(values.end(), order.begin(), order.end());
+  }
+};
 
 /// An index is a row, for processors, or an element, for devices with thousands of threads.
 template <class F>
@@ -93,7 +134,14 @@ template <class F>
 struct by_element {
   F f;
   index_type cols;
-  NEGOOD_HD void operator()(index_type i) const { f(i / cols, i % cols); }
+  NEGOOD_HD void operator()(index_type i) const {
+    if (i < (index_type{1} << 32)) {  // a device divides 32 bits much faster than 64
+      const auto small = static_cast<std::uint32_t>(i), width = static_cast<std::uint32_t>(cols);
+      f(small / width, small % width);
+    } else {
+      f(i / cols, i % cols);
+    }
+  }
 };
 
 /// The members of a backend that are kernels. `Derived` offers `uninitialised`, `for_each_index` and `indices` (see
@@ -142,13 +190,13 @@ class primitives {
   template <class R>
   Tensor reduce_rows(R f, const Tensor& a) {
     Tensor out = self().uninitialised(rows(a), 1);
-    each(rows(a), cols(a), reduce_row<Real, R>{f, a.data(), cols(a), out.data()});
+    for_each_row(self(), rows(a), cols(a), cols(a), reduce_row<Real, R>{f, a.data(), cols(a), out.data()});
     return out;
   }
   /// Rows are folded in blocks of 64, then the blocks in order.
   template <class R>
   Tensor reduce_cols(R f, const Tensor& a) {
-    using step = reduce_column_block<Real, R>;
+    using step = reduce_column_block<Real, R, Derived::index_per_element ? 1 : 16>;
     if (rows(a) == 0) {
       Tensor out = self().uninitialised(1, cols(a));
       each(cols(a), 1, fill<Real>{R::template identity<Real>(), out.data()});
@@ -169,8 +217,8 @@ class primitives {
     using step = reduce_block<Real, R>;
     const index_type blocks = (size(a) + step::length - 1) / step::length;
     Tensor partial = self().uninitialised(1, blocks), out = self().uninitialised(1, 1);
-    each(blocks, step::length, step{f, a.data(), size(a), partial.data()});
-    each(1, blocks, reduce_row<Real, R>{f, partial.data(), blocks, out.data()});
+    for_each_row(self(), blocks, step::length, step::length, step{f, a.data(), size(a), partial.data()});
+    for_each_row(self(), 1, blocks, blocks, reduce_row<Real, R>{f, partial.data(), blocks, out.data()});
     return out;
   }
 
@@ -186,10 +234,17 @@ class primitives {
     require_shape(cols(a) == cols(out) && rows(a) == static_cast<index_type>(which.size()), "scatter_add_rows", "out",
                   rows(out), cols(out), "a", rows(a), cols(a), "widths must match, and a has a row for each index");
     host::check_rows("scatter_add_rows", which, rows(out));
-    const auto there = self().indices(std::vector<index_type>(which.begin(), which.end()));
-    using step = scatter_columns<Real>;
-    each((cols(a) + step::group - 1) / step::group, rows(a) * step::group,
-         step{a.data(), there.data(), rows(a), cols(a), out.data()});
+    if constexpr (Derived::index_per_element) {
+      scatter_groups to(which);
+      const auto there = self().indices(std::move(to.values));
+      const index_type *targets = there.data(), *starts = targets + to.groups, *order = starts + to.groups + 1;
+      each_element(to.groups, cols(a), scatter_element<Real>{a.data(), targets, starts, order, cols(a), out.data()});
+    } else {
+      const auto there = self().indices(std::vector<index_type>(which.begin(), which.end()));
+      using step = scatter_columns<Real>;
+      each((cols(a) + step::group - 1) / step::group, rows(a) * step::group,
+           step{a.data(), there.data(), rows(a), cols(a), out.data()});
+    }
   }
   Tensor block(const Tensor& a, index_type r0, index_type c0, index_type count, index_type width) {
     host::check_rectangle("block", rows(a), cols(a), r0, c0, count, width);

@@ -1,43 +1,13 @@
 /// \file rows.hpp  One row's work as a function object over plain pointers, for backends that run an index space.
 ///
-/// `kernel(r)` computes row r (or column group, or block) and writes nothing else, so that a backend may run the
-/// indices in any order, on any number of threads, on the host or on a device, and get the same bytes.
+/// `kernel(r)` computes column group or element r, `kernel(team, r)` row r by the lanes of a team (team.hpp); neither
+/// writes anything else, so that a backend may run the indices in any order, on any number of threads, on the host or
+/// on a device, and get the same bytes.
 #pragma once
 
-#include <negood/backend/element.hpp>
-#include <negood/config.hpp>
+#include <negood/backend/kernels/team.hpp>
 
 namespace negood::kernel {
-
-/// Partial sums of one reduction: enough for one vector register of floats, and a fixed order everywhere.
-inline constexpr int lanes = 16;
-
-/// term(0) + ... + term(n - 1), in 16 interleaved sums folded in halves: compilers turn it into vector additions.
-template <class T, class F>
-NEGOOD_HD inline T sum_of(index_type n, F term) {
-  T part[lanes] = {};
-  index_type i = 0;
-  for (; i + lanes <= n; i += lanes)
-    for (int j = 0; j < lanes; ++j) part[j] += term(i + j);
-  for (int j = 0; i + j < n; ++j) part[j] += term(i + j);
-  for (int half = lanes / 2; half > 0; half /= 2)
-    for (int j = 0; j < half; ++j) part[j] += part[j + half];
-  return part[0];
-}
-
-/// The reduction of a[0, n) by f, in the order of `sum_of`.
-template <class T, class R>
-NEGOOD_HD inline T reduce(R f, const T* a, index_type n) {
-  T part[lanes];
-  for (int j = 0; j < lanes; ++j) part[j] = R::template identity<T>();
-  index_type i = 0;
-  for (; i + lanes <= n; i += lanes)
-    for (int j = 0; j < lanes; ++j) part[j] = f(part[j], a[i + j]);
-  for (int j = 0; i + j < n; ++j) part[j] = f(part[j], a[i + j]);
-  for (int half = lanes / 2; half > 0; half /= 2)
-    for (int j = 0; j < half; ++j) part[j] = f(part[j], part[j + half]);
-  return part[0];
-}
 
 /// out[r] = reduction of row r.
 template <class T, class R>
@@ -46,7 +16,12 @@ struct reduce_row {
   const T* a;
   index_type cols;
   T* out;
-  NEGOOD_HD void operator()(index_type r) const { out[r] = reduce(f, a + r * cols, cols); }
+  template <class Team>
+  NEGOOD_HD void operator()(const Team& team, index_type r) const {
+    const T* row = a + r * cols;
+    const T value = reduce<T>(team, f, cols, [=](index_type i) { return row[i]; });
+    if (team.lane() == 0) out[r] = value;
+  }
 };
 
 /// out[b] = reduction of a[b * length, (b + 1) * length), the last one cut at n.
@@ -57,16 +32,20 @@ struct reduce_block {
   const T* a;
   index_type n;
   T* out;
-  NEGOOD_HD void operator()(index_type b) const {
+  template <class Team>
+  NEGOOD_HD void operator()(const Team& team, index_type b) const {
     const index_type left = n - b * length;
-    out[b] = reduce(f, a + b * length, left < length ? left : length);
+    const T* part = a + b * length;
+    const T value = reduce<T>(team, f, left < length ? left : length, [=](index_type i) { return part[i]; });
+    if (team.lane() == 0) out[b] = value;
   }
 };
 
-/// out[b, c] = reduction over 64 rows of the columns c of one group; folding those rows again ends it.
-template <class T, class R>
+/// out[b, c] = reduction over 64 rows of the columns c of one group; folding those rows again ends it. A group is a
+/// vector register for processors and one column for devices, whose threads then read side by side.
+template <class T, class R, int Group>
 struct reduce_column_block {
-  static constexpr index_type rows_per_block = 64, group = 16;
+  static constexpr index_type rows_per_block = 64, group = Group;
   R f;
   const T* a;
   index_type rows, cols;
@@ -89,10 +68,10 @@ struct reduce_column_block {
 template <class T>
 struct row_exponentials {
   T maximum, sum;
-  NEGOOD_HD static row_exponentials of(const T* z, index_type n, T scale) {
-    T m = scale * z[0];
-    for (index_type i = 1; i < n; ++i) m = m < scale * z[i] ? scale * z[i] : m;
-    return {m, sum_of<T>(n, [=](index_type i) { return std::exp(scale * z[i] - m); })};
+  template <class Team>
+  NEGOOD_HD static row_exponentials of(const Team& team, const T* z, index_type n, T scale) {
+    const T m = largest_of<T>(team, n, [=](index_type i) { return scale * z[i]; });
+    return {m, sum_of<T>(team, n, [=](index_type i) { return std::exp(scale * z[i] - m); })};
   }
 };
 
@@ -102,9 +81,10 @@ struct logsumexp_row {
   const T* z;
   index_type cols;
   T* out;
-  NEGOOD_HD void operator()(index_type r) const {
-    const auto e = row_exponentials<T>::of(z + r * cols, cols, T(1));
-    out[r] = e.maximum + std::log(e.sum);
+  template <class Team>
+  NEGOOD_HD void operator()(const Team& team, index_type r) const {
+    const auto e = row_exponentials<T>::of(team, z + r * cols, cols, T(1));
+    if (team.lane() == 0) out[r] = e.maximum + std::log(e.sum);
   }
 };
 
@@ -115,8 +95,10 @@ struct logit_statistics_row {
   index_type cols;
   T scale;
   T *maximum, *logsumexp;
-  NEGOOD_HD void operator()(index_type r) const {
-    const auto e = row_exponentials<T>::of(z + r * cols, cols, scale);
+  template <class Team>
+  NEGOOD_HD void operator()(const Team& team, index_type r) const {
+    const auto e = row_exponentials<T>::of(team, z + r * cols, cols, scale);
+    if (team.lane() != 0) return;
     maximum[r] = e.maximum;
     logsumexp[r] = e.maximum + std::log(e.sum);
   }
@@ -128,14 +110,14 @@ struct softmax_row {
   const T* z;
   index_type cols;
   T* out;
-  NEGOOD_HD void operator()(index_type r) const {
+  template <class Team>
+  NEGOOD_HD void operator()(const Team& team, index_type r) const {
     const T* from = z + r * cols;
     T* to = out + r * cols;
-    T m = from[0];
-    for (index_type i = 1; i < cols; ++i) m = m < from[i] ? from[i] : m;
-    for (index_type i = 0; i < cols; ++i) to[i] = std::exp(from[i] - m);
-    const T sum = sum_of<T>(cols, [=](index_type i) { return to[i]; });
-    for (index_type i = 0; i < cols; ++i) to[i] = to[i] / sum;
+    const T m = largest_of<T>(team, cols, [=](index_type i) { return from[i]; });
+    for_each(team, cols, [=](index_type i) { to[i] = std::exp(from[i] - m); });
+    const T sum = sum_of<T>(team, cols, [=](index_type i) { return to[i]; });
+    for_each(team, cols, [=](index_type i) { to[i] = to[i] / sum; });
   }
 };
 
@@ -143,10 +125,11 @@ struct softmax_row {
 template <class T>
 struct row_moments {
   T mean, per_sigma;
-  NEGOOD_HD static row_moments of(const T* x, index_type n, T epsilon) {
+  template <class Team>
+  NEGOOD_HD static row_moments of(const Team& team, const T* x, index_type n, T epsilon) {
     const T per_n = T(1) / static_cast<T>(n);
-    const T mean = per_n * sum_of<T>(n, [=](index_type i) { return x[i]; });
-    const T variance = per_n * sum_of<T>(n, [=](index_type i) { return (x[i] - mean) * (x[i] - mean); });
+    const T mean = per_n * sum_of<T>(team, n, [=](index_type i) { return x[i]; });
+    const T variance = per_n * sum_of<T>(team, n, [=](index_type i) { return (x[i] - mean) * (x[i] - mean); });
     return {mean, T(1) / std::sqrt(variance + epsilon)};
   }
 };
@@ -158,11 +141,13 @@ struct layer_norm_row {
   index_type cols;
   T epsilon;
   T* out;
-  NEGOOD_HD void operator()(index_type r) const {
+  template <class Team>
+  NEGOOD_HD void operator()(const Team& team, index_type r) const {
     const T* from = x + r * cols;
     T* to = out + r * cols;
-    const auto m = row_moments<T>::of(from, cols, epsilon);
-    for (index_type i = 0; i < cols; ++i) to[i] = (from[i] - m.mean) * m.per_sigma * gain[i] + bias[i];
+    const auto m = row_moments<T>::of(team, from, cols, epsilon);
+    const T *a = gain, *b = bias;
+    for_each(team, cols, [=](index_type i) { to[i] = (from[i] - m.mean) * m.per_sigma * a[i] + b[i]; });
   }
 };
 
@@ -173,16 +158,18 @@ struct layer_norm_pullback_row {
   index_type cols;
   T epsilon;
   T* out;
-  NEGOOD_HD void operator()(index_type r) const {
+  template <class Team>
+  NEGOOD_HD void operator()(const Team& team, index_type r) const {
     const T *from = x + r * cols, *d = dy + r * cols, *a = gain;
     T* to = out + r * cols;
-    const auto m = row_moments<T>::of(from, cols, epsilon);
+    const auto m = row_moments<T>::of(team, from, cols, epsilon);
     const T per_n = T(1) / static_cast<T>(cols);
-    const T mean_g = per_n * sum_of<T>(cols, [=](index_type i) { return d[i] * a[i]; });
+    const T mean_g = per_n * sum_of<T>(team, cols, [=](index_type i) { return d[i] * a[i]; });
     const T mean_gx =
-        per_n * sum_of<T>(cols, [=](index_type i) { return (d[i] * a[i]) * ((from[i] - m.mean) * m.per_sigma); });
-    for (index_type i = 0; i < cols; ++i)
+        per_n * sum_of<T>(team, cols, [=](index_type i) { return (d[i] * a[i]) * ((from[i] - m.mean) * m.per_sigma); });
+    for_each(team, cols, [=](index_type i) {
       to[i] = ((d[i] * a[i] - mean_g) - ((from[i] - m.mean) * m.per_sigma) * mean_gx) * m.per_sigma;
+    });
   }
 };
 
@@ -201,8 +188,11 @@ struct add_bias_row {
   const T* bias;
   index_type cols;
   T* out;
-  NEGOOD_HD void operator()(index_type r) const {
-    for (index_type i = 0; i < cols; ++i) out[r * cols + i] += bias[i];
+  template <class Team>
+  NEGOOD_HD void operator()(const Team& team, index_type r) const {
+    T* row = out + r * cols;
+    const T* b = bias;
+    for_each(team, cols, [=](index_type i) { row[i] += b[i]; });
   }
 };
 

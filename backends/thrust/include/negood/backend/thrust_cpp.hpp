@@ -13,6 +13,10 @@ struct cpp_runner {
   void run(index_type count, const F& f) const {
     ::thrust::for_each_n(::thrust::cpp::par, ::thrust::counting_iterator<index_type>(0), count, f);
   }
+  template <class Key>
+  void sort(Key* first, Key* last) const {
+    ::thrust::sort(::thrust::cpp::par, first, last);
+  }
 };
 
 }  // namespace negood::thrust_backend

@@ -20,13 +20,21 @@ struct omp_runner {
   index_type threads() const { return threads_; }
   template <class F>
   void run(index_type count, const F& f) const {
-    const int before = omp_get_max_threads();
-    omp_set_num_threads(static_cast<int>(threads_));
-    ::thrust::for_each_n(::thrust::omp::par, ::thrust::counting_iterator<index_type>(0), count, f);
-    omp_set_num_threads(before);
+    on_threads([&] { ::thrust::for_each_n(::thrust::omp::par, ::thrust::counting_iterator<index_type>(0), count, f); });
+  }
+  template <class Key>
+  void sort(Key* first, Key* last) const {
+    on_threads([&] { ::thrust::sort(::thrust::omp::par, first, last); });
   }
 
  private:
+  template <class Work>
+  void on_threads(Work&& work) const {
+    const int before = omp_get_max_threads();
+    omp_set_num_threads(static_cast<int>(threads_));
+    work();
+    omp_set_num_threads(before);
+  }
   index_type threads_;
 };
 

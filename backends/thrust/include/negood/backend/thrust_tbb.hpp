@@ -24,6 +24,10 @@ struct tbb_runner {
     arena_->execute(
         [&] { ::thrust::for_each_n(::thrust::tbb::par, ::thrust::counting_iterator<index_type>(0), count, f); });
   }
+  template <class Key>
+  void sort(Key* first, Key* last) const {
+    arena_->execute([&] { ::thrust::sort(::thrust::tbb::par, first, last); });
+  }
 
  private:
   std::unique_ptr<::tbb::task_arena> arena_;

@@ -6,6 +6,7 @@
 /// in one order, because `thrust::reduce` regroups them with the number of threads.
 #pragma once
 
+#include <negood/backend/kernels/order.hpp>
 #include <negood/backend/kernels/overrides.hpp>
 #include <negood/backend/kernels/primitives.hpp>
 #include <negood/backend/precision.hpp>
@@ -108,13 +109,22 @@ class context : public kernel::primitives<context<System, Real>, tensor<System, 
     return frozen_product(x, w, w.rows(), true);
   }
 
+  /// Waits: the result lies on the host. With threads for single elements only the k winners are fetched.
   top_k_result<Real> top_k(const tensor& a, index_type k) {
-    const auto here = to_host(a);
-    const index_type n = here.rows(), c = here.cols();
+    const index_type n = a.rows(), c = a.cols();
     k = std::clamp<index_type>(k, 0, c);
     top_k_result<Real> out{host_matrix<Real>(n, k), host_matrix<index_type>(n, k)};
-    for (index_type r = 0; r < n; ++r)
-      host::top_of_row(here.data() + r * c, c, k, out.values.data() + r * k, out.indices.data() + r * k);
+    if (n == 0 || k == 0) return out;
+    if constexpr (index_per_element) {
+      auto values = system_.template allocate<Real>(static_cast<std::size_t>(n * k));
+      auto indices = system_.template allocate<index_type>(static_cast<std::size_t>(n * k));
+      kernel::for_each_row(*this, n, c, k * c, kernel::top_of_row<Real>{a.data(), c, k, values.data(), indices.data()});
+      system_.download(values.data(), n * k, out.values.data());
+      system_.download(indices.data(), n * k, out.indices.data());
+    } else {
+      for (index_type r = 0; r < n; ++r)
+        host::top_of_row(a.data() + r * c, c, k, out.values.data() + r * k, out.indices.data() + r * k);
+    }
     return out;
   }
 
@@ -144,6 +154,10 @@ class context : public kernel::primitives<context<System, Real>, tensor<System, 
   void for_each_index(index_type n, index_type work, const Kernel& kernel) {
     system_.for_each_index(n, work, kernel);
   }
+  /// Where the system has teams of lanes.
+  template <class Kernel>
+  requires requires(System& s, index_type n, const Kernel& k) { s.for_each_row(n, n, k); }
+  void for_each_row(index_type n, index_type width, const Kernel& kernel) { system_.for_each_row(n, width, kernel); }
 
  private:
   tensor product(index_type m, index_type n, index_type k, const tensor& a, bool a_transposed, const tensor& b,

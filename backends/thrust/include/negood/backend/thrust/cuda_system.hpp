@@ -1,40 +1,23 @@
 /// \file cuda_system.hpp  Thrust's CUDA system: one stream, memory from the device's pool, products by cuBLAS.
 ///
-/// Only in sources that nvcc compiles. Nothing but `download` and `synchronize` waits for the device.
+/// Only in sources that nvcc compiles. Nothing but `download`, `synchronize` and uploads above 4 MiB waits for the
+/// device.
 #pragma once
 
 #if defined(__CUDACC__)
 
 #include <negood/backend/thrust/context.hpp>
+#include <negood/backend/thrust/cuda_runtime.hpp>
+#include <negood/backend/thrust/cuda_teams.hpp>
 
 #include <thrust/for_each.h>
 #include <thrust/iterator/counting_iterator.h>
 #include <thrust/system/cuda/execution_policy.h>
 
-#include <cublas_v2.h>
 #include <cuda_bf16.h>
-#include <cuda_runtime.h>
+#include <cub/device/device_radix_sort.cuh>
 
-#include <cstdint>
-#include <limits>
 #include <memory>
-#include <string>
-
-// Sources compiled for other architectures, or by another CUDA, have other kernels under the same names: the namespace
-// keeps them apart in one program.
-#define NEGOOD_CUDA_JOIN_1(v, a) cuda_##v##_sm##a
-#define NEGOOD_CUDA_JOIN_2(v, a, b) cuda_##v##_sm##a##_##b
-#define NEGOOD_CUDA_JOIN_3(v, a, b, c) cuda_##v##_sm##a##_##b##_##c
-#define NEGOOD_CUDA_JOIN_4(v, a, b, c, d) cuda_##v##_sm##a##_##b##_##c##_##d
-#define NEGOOD_CUDA_JOIN_MORE(v, a, b, c, d, ...) cuda_##v##_sm##a##_##b##_##c##_##d##_more
-#define NEGOOD_CUDA_PICK(_1, _2, _3, _4, _5, _6, _7, _8, name, ...) name
-#define NEGOOD_CUDA_NAME(v, ...)                                                                      \
-  NEGOOD_CUDA_PICK(__VA_ARGS__, NEGOOD_CUDA_JOIN_MORE, NEGOOD_CUDA_JOIN_MORE, NEGOOD_CUDA_JOIN_MORE,  \
-                   NEGOOD_CUDA_JOIN_MORE, NEGOOD_CUDA_JOIN_4, NEGOOD_CUDA_JOIN_3, NEGOOD_CUDA_JOIN_2, \
-                   NEGOOD_CUDA_JOIN_1, )                                                              \
-  (v, __VA_ARGS__)
-#define NEGOOD_CUDA_NAMED(v, ...) NEGOOD_CUDA_NAME(v, __VA_ARGS__)
-#define NEGOOD_CUDA_ABI NEGOOD_CUDA_NAMED(__CUDACC_VER_MAJOR__, __CUDA_ARCH_LIST__)
 
 namespace negood::thrust_backend {
 inline namespace NEGOOD_CUDA_ABI {
@@ -45,68 +28,6 @@ struct cuda_options {
 };
 
 namespace detail {
-
-/// \throws error negood.thrust.1 (category resource) for an error of the CUDA runtime
-inline void check(cudaError_t status, std::string_view where) {
-  if (status == cudaSuccess) return;
-  fail(error_category::resource, "negood.thrust.1", where, cudaGetErrorString(status),
-       "is there a CUDA device with enough memory, and a driver as new as the toolkit?");
-}
-/// \throws error negood.thrust.2 (category resource) for an error of cuBLAS
-inline void check(cublasStatus_t status, std::string_view where) {
-  if (status == CUBLAS_STATUS_SUCCESS) return;
-  fail(error_category::resource, "negood.thrust.2", where, cublasGetStatusString(status));
-}
-
-/// A stream, kept alive by all that waits on it.
-class stream {
- public:
-  explicit stream(int device) : device_(device) {
-    check(cudaSetDevice(device), "cuda context");
-    check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cuda context");
-    // Freed memory stays in the pool: a training step asks for the same sizes again.
-    cudaMemPool_t pool;
-    check(cudaDeviceGetDefaultMemPool(&pool, device), "cuda context");
-    std::uint64_t keep = std::numeric_limits<std::uint64_t>::max();
-    check(cudaMemPoolSetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &keep), "cuda context");
-  }
-  stream(const stream&) = delete;
-  stream& operator=(const stream&) = delete;
-  ~stream() { cudaStreamDestroy(stream_); }
-  cudaStream_t get() const noexcept { return stream_; }
-  int device() const noexcept { return device_; }
-
- private:
-  int device_;
-  cudaStream_t stream_ = nullptr;
-};
-
-template <class T>
-class device_buffer {
- public:
-  device_buffer() = default;
-  device_buffer(std::shared_ptr<const stream> on, std::size_t count) : stream_(std::move(on)) {
-    void* p = nullptr;
-    if (count > 0) check(cudaMallocAsync(&p, count * sizeof(T), stream_->get()), "tensor");
-    data_ = static_cast<T*>(p);
-  }
-  device_buffer(device_buffer&& other) noexcept
-      : stream_(std::move(other.stream_)), data_(std::exchange(other.data_, nullptr)) {}
-  device_buffer& operator=(device_buffer&& other) noexcept {
-    std::swap(stream_, other.stream_);
-    std::swap(data_, other.data_);
-    return *this;
-  }
-  ~device_buffer() {
-    if (data_) cudaFreeAsync(data_, stream_->get());
-  }
-  T* data() noexcept { return data_; }
-  const T* data() const noexcept { return data_; }
-
- private:
-  std::shared_ptr<const stream> stream_;
-  T* data_ = nullptr;
-};
 
 /// x = high + low in two bfloat16 numbers, up to 2^-17 of x.
 struct split_bfloat16 {
@@ -163,7 +84,9 @@ class cuda_system {
   using products = cuda_products<Real>;
   static constexpr bool index_per_element = true;
 
-  explicit cuda_system(const options& o) : stream_(std::make_shared<const detail::stream>(o.device)) {}
+  explicit cuda_system(const options& o)
+      : stream_(std::make_shared<const detail::stream>(o.device)),
+        uploads_(std::make_unique<detail::upload_ring>(stream_)) {}
   static constexpr std::string_view name() { return "thrust-cuda"; }
   cudaStream_t stream() const noexcept { return stream_->get(); }
 
@@ -178,8 +101,7 @@ class cuda_system {
   }
   template <class T>
   void upload(const T* from, index_type count, T* to) {
-    if (count > 0)
-      detail::check(cudaMemcpyAsync(to, from, bytes<T>(count), cudaMemcpyHostToDevice, stream()), "upload");
+    if (count > 0) uploads_->upload(from, bytes<T>(count), to);
   }
   template <class T>
   void download(const T* from, index_type count, T* to) {
@@ -195,6 +117,27 @@ class cuda_system {
       ::thrust::for_each_n(::thrust::cuda::par_nosync.on(stream()), ::thrust::counting_iterator<index_type>(0), n,
                            kernel);
   }
+  /// A warp for each row, or a block for each long one.
+  template <class Kernel>
+  void for_each_row(index_type n, index_type width, const Kernel& kernel) {
+    detail::launch_rows(stream(), n, width, kernel);
+  }
+  /// The keys in ascending order, by CUB's radix sort.
+  template <class Key>
+  buffer<Key> sorted(buffer<Key> keys, index_type n) {
+    auto out = allocate<Key>(static_cast<std::size_t>(n));
+    if (n == 0) return out;
+    std::size_t size = 0;
+    const auto sort = [&](void* workspace) {
+      detail::check(cub::DeviceRadixSort::SortKeys(workspace, size, static_cast<const Key*>(keys.data()), out.data(), n,
+                                                   0, static_cast<int>(8 * sizeof(Key)), stream()),
+                    "sort");
+    };
+    sort(nullptr);  // says how much it needs
+    auto workspace = allocate<std::byte>(size);
+    sort(workspace.data());
+    return out;
+  }
 
  private:
   template <class T>
@@ -202,6 +145,7 @@ class cuda_system {
     return static_cast<std::size_t>(count) * sizeof(T);
   }
   std::shared_ptr<const detail::stream> stream_;
+  std::unique_ptr<detail::upload_ring> uploads_;
 };
 
 /// Products by cuBLAS on the context's stream. float: f32 without TF32, or bfloat16 operands with float sums, once or

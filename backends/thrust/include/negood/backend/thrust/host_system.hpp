@@ -10,6 +10,7 @@
 
 #include <thrust/for_each.h>
 #include <thrust/iterator/counting_iterator.h>
+#include <thrust/sort.h>
 #include <thrust/system/cpp/execution_policy.h>
 
 #include <exception>
@@ -102,7 +103,8 @@ class host_products {
   negood::precision precision_;
 };
 
-/// `Runner` has threads() and run(count, f): f(i) for i in [0, count) by its Thrust system.
+/// `Runner` has threads(), run(count, f), which is f(i) for i in [0, count), and sort(first, last), by its Thrust
+/// system.
 template <class Runner>
 class host_system {
  public:
@@ -144,6 +146,12 @@ class host_system {
       ::thrust::for_each_n(::thrust::cpp::par, ::thrust::counting_iterator<index_type>(0), tasks, range);
     else
       runner_.run(tasks, range);
+  }
+  /// The keys in ascending order, by thrust::sort.
+  template <class Key>
+  buffer<Key> sorted(buffer<Key> keys, index_type n) {
+    runner_.sort(keys.data(), keys.data() + n);
+    return keys;
   }
   /// `call(i)` for a few large tasks.
   template <class Call>
