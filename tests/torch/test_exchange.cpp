@@ -2,6 +2,7 @@
 #include <negood/backend/torch.hpp>
 #include <negood/backend/torch/dlpack.hpp>
 #include <negood/backend/torch/module_encoder.hpp>
+#include <negood/backend/torch/script_function.hpp>
 
 #include <filesystem>
 #include <fstream>
@@ -60,7 +61,7 @@ TEST_CASE("DLPack goes out and comes in over the same memory") {
 
 TEST_CASE("a TorchScript module encodes to unit rows, with gradients to its input") {
   context ctx;
-  const negood::libtorch::module_encoder encoder(small_module(), {3, 2});
+  const negood::libtorch::module_encoder encoder(negood::libtorch::script_function(small_module()), {3, 2});
   const negood::host_matrix<float> x(2, 6, std::vector<float>{1, 2, -1, 0, 1, 1, -2, 1, 0, 1, 2, -1});
   const auto value = ctx.to_host(encoder(ctx, ctx.from_host(x.view())));
   REQUIRE(value.rows() == 2);
@@ -74,6 +75,7 @@ TEST_CASE("a TorchScript module encodes to unit rows, with gradients to its inpu
   CHECK(ctx.to_host(linear.value) == value);
   const negood::host_matrix<float> dy(2, 5, std::vector<float>{1, 0, -1, 2, 0, 0, 1, 1, 0, -1});
   const auto dx = ctx.to_host(linear.pullback(ctx, ctx.from_host(dy.view())));
+  CHECK(ctx.to_host(linear.pullback(ctx, ctx.from_host(dy.view()))) == dx);
   const auto total = [&](const negood::host_matrix<float>& at) {
     const auto y = ctx.to_host(encoder(ctx, ctx.from_host(at.view())));
     double sum = 0;
@@ -92,12 +94,14 @@ TEST_CASE("a module from a file, and what is refused") {
   const std::string file = "module_encoder.pt";
   small_module().save(file);
   context ctx;
-  const auto encoder = negood::libtorch::module_encoder::load(file);
+  using negood::libtorch::module_encoder, negood::libtorch::script_function;
+  const module_encoder encoder(script_function::load(file));
   CHECK(ctx.to_host(encoder(ctx, ctx.zeros(1, 6))).cols() == 5);
   std::ofstream("no_module.pt") << "nothing";
-  CHECK(code_of([] { negood::libtorch::module_encoder::load("no_module.pt"); }) == "negood.torch.2");
-  torch::jit::Module flat("flat");
+  CHECK(code_of([] { script_function::load("no_module.pt"); }) == "negood.torch.2");
+  torch::jit::Module flat("flat"), list("list");
   flat.define("def forward(self, x):\n  return x.sum()\n");
-  const negood::libtorch::module_encoder no_features(flat);
-  CHECK(code_of([&] { no_features(ctx, ctx.zeros(2, 6)); }) == "negood.torch.3");
+  CHECK(code_of([&] { module_encoder(script_function(flat))(ctx, ctx.zeros(2, 6)); }) == "negood.torch.3");
+  list.define("def forward(self, x):\n  return [x]\n");
+  CHECK(code_of([&] { module_encoder(script_function(list))(ctx, ctx.zeros(2, 6)); }) == "negood.torch.3");
 }

@@ -214,7 +214,10 @@ class context : kernel::primitives<context<Real, More...>, libtorch::tensor<Real
   }
   auto fused(Algorithm algorithm, Arguments&&... arguments) {
     if (by_kernels_) return kernel::run(*this, algorithm, std::forward<Arguments>(arguments)...);
-    return run_on_device(*this, algorithm, std::forward<Arguments>(arguments)...);
+    if constexpr (requires { run_on_device(*this, algorithm, std::forward<Arguments>(arguments)...); })
+      return run_on_device(*this, algorithm, std::forward<Arguments>(arguments)...);
+    else
+      return Algorithm::generic(*this, std::forward<Arguments>(arguments)...);
   }
   template <detail::one_of<More...> Algorithm, class... Arguments>
   auto fused(Algorithm algorithm, Arguments&&... arguments) {
