@@ -13,6 +13,7 @@
 #include <negood/math/attention.hpp>
 #include <negood/math/layer_norm.hpp>
 #include <negood/math/linear.hpp>
+#include <negood/math/linear_activation.hpp>
 
 #include <optional>
 
@@ -80,9 +81,9 @@ template <Backend B>
 tensor_t<B> after_attention(B& ctx, const transformer_layer<B>& w, activation_kind act, const tensor_t<B>& asking,
                             const tensor_t<B>& o, layer_middle<B>* keep = nullptr) {
   auto x = ctx.map(element::add{}, asking, linear(ctx, w.attention_out, o));
-  auto f = linear(ctx, w.mlp_in, layer_norm(ctx, w.ln_2, x));
-  auto y = ctx.map(element::add{}, x, linear(ctx, w.mlp_out, activation(ctx, act, f)));
-  if (keep) *keep = {std::move(x), std::move(f)};
+  auto hidden = linear_activation(ctx, w.mlp_in, act, layer_norm(ctx, w.ln_2, x));
+  auto y = ctx.map(element::add{}, x, linear(ctx, w.mlp_out, hidden.g));
+  if (keep) *keep = {std::move(x), std::move(hidden.f)};
   return y;
 }
 

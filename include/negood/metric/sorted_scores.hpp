@@ -128,6 +128,12 @@ class sorted_scores {
     keys_[n] = end_key;
   }
 
+  /// Takes n ascending keys of scores that are finite, or infinite and allowed, with one more place behind them: for
+  /// scores that were sorted elsewhere.
+  sorted_scores(std::unique_ptr<key[]> ascending, index_type n) : size_(n), keys_(std::move(ascending)) {
+    keys_[static_cast<std::size_t>(n)] = end_key;
+  }
+
   index_type size() const noexcept { return size_; }
   bool empty() const noexcept { return size_ == 0; }
   /// The i-th smallest score.

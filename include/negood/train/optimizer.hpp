@@ -38,6 +38,14 @@ struct optimizer_step_t {
   template <Backend B>
   void operator()(B& ctx, const optimizer_options& o, double rate, tensor_t<B>& w, const tensor_t<B>& g,
                   optimizer_state<B>& s) const {
+    if constexpr (overrides<B, optimizer_step_t>)
+      ctx.fused(*this, o, rate, w, g, s);
+    else
+      generic(ctx, o, rate, w, g, s);
+  }
+  template <Backend B>
+  static void generic(B& ctx, const optimizer_options& o, double rate, tensor_t<B>& w, const tensor_t<B>& g,
+                      optimizer_state<B>& s) {
     s.step += 1;
     if (o.kind == optimizer_kind::sgd) {
       const auto decayed = ctx.map(element::add_scaled{o.weight_decay}, g, w);

@@ -7,8 +7,11 @@
 #pragma once
 
 #include <negood/backend/kernels/rows.hpp>
+#include <negood/math/attention.hpp>
 #include <negood/math/ragged.hpp>
 
+#include <memory>
+#include <utility>
 #include <vector>
 
 namespace negood::kernel {
@@ -42,6 +45,56 @@ struct visibility {
     }
     return v;
   }
+};
+
+/// `visibility` where kernels can read it; `Indices` has data().
+template <class Indices>
+struct visible_ranges {
+  index_type queries = 0, rows = 0;
+  Indices first_key, end_key, first_query, end_query;
+
+  template <class Upload>
+  static visible_ranges of(const attention_layout& layout, Upload&& upload) {
+    auto v = visibility::of(layout.sequences, layout.causal, layout.queries != query_rows::all,
+                            layout.queries == query_rows::last);
+    const auto queries = static_cast<index_type>(v.first_key.size()),
+               rows = static_cast<index_type>(v.first_query.size());
+    return {queries,
+            rows,
+            upload(std::move(v.first_key)),
+            upload(std::move(v.end_key)),
+            upload(std::move(v.first_query)),
+            upload(std::move(v.end_query))};
+  }
+};
+
+/// The ranges of the layouts used last. A training step sees the same few again and again, in every layer: they are
+/// made and uploaded once.
+template <class Indices>
+class range_cache {
+ public:
+  using ranges = visible_ranges<Indices>;
+
+  template <class Upload>
+  std::shared_ptr<const ranges> get(const attention_layout& layout, Upload&& upload) {
+    constexpr std::size_t most = 256;
+    for (const entry& e : entries_)
+      if (e.causal == layout.causal && e.queries == layout.queries && e.offsets == layout.sequences.offsets)
+        return e.made;
+    if (entries_.size() == most) entries_.erase(entries_.begin());
+    entries_.push_back({layout.sequences.offsets, layout.causal, layout.queries,
+                        std::make_shared<const ranges>(ranges::of(layout, upload))});
+    return entries_.back().made;
+  }
+
+ private:
+  struct entry {
+    std::vector<index_type> offsets;
+    bool causal;
+    query_rows queries;
+    std::shared_ptr<const ranges> made;
+  };
+  std::vector<entry> entries_;
 };
 
 /// The operands: q `[Q, d]`, kv `[R, 2d]` and prefix `[P, 2d]` (keys, then values).

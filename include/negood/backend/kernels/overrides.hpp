@@ -6,27 +6,35 @@
 ///     ctx.uninitialised(rows, cols)             a tensor whose values are written next
 ///     ctx.for_each_index(n, work, kernel)       kernel(i) for i in [0, n), `work` operations each
 ///     ctx.indices(vector)                       holds indices where kernels can read them, with .data()
+///     ctx.for_each_row(n, width, kernel)        kernel(team, r); only a backend with teams of lanes has it (team.hpp)
+///     ctx.attention_ranges()                    a `range_cache`; only a backend for which uploads are dear has it
 ///
 /// declares `using overrides = kernel::overrides_by_kernels` and calls `kernel::run(*this, algorithm, arguments...)` in
 /// `fused`. xtensor and Thrust do; a backend with one of its own puts it into a list of its own.
 #pragma once
 
 #include <negood/backend/kernels/attention.hpp>
+#include <negood/backend/kernels/optimizer.hpp>
 #include <negood/math/activation.hpp>
 #include <negood/math/attention.hpp>
 #include <negood/math/layer_norm.hpp>
 #include <negood/math/linear.hpp>
+#include <negood/math/linear_activation.hpp>
 #include <negood/math/logsumexp.hpp>
 #include <negood/score/logit_statistics.hpp>
+#include <negood/train/optimizer.hpp>
 
 #include <algorithm>
 #include <cmath>
+#include <memory>
+#include <utility>
+#include <vector>
 
 namespace negood::kernel {
 
 using overrides_by_kernels =
-    override_list<logsumexp_rows_t, softmax_rows_t, layer_norm_t, layer_norm_pullback_t, linear_t,
-                  activation_pullback_t, attention_t, attention_pullback_t, logit_statistics_t>;
+    override_list<logsumexp_rows_t, softmax_rows_t, layer_norm_t, layer_norm_pullback_t, linear_t, linear_activation_t,
+                  activation_pullback_t, attention_t, attention_pullback_t, logit_statistics_t, optimizer_step_t>;
 
 /// About the cost of an exponential, in multiplications.
 inline constexpr index_type exponential_work = 16;
@@ -88,6 +96,26 @@ typename B::tensor run(B& ctx, linear_t, const linear_weights<B>& w, const typen
   return out;
 }
 
+/// The bias and the activation in one pass over the product.
+template <class B>
+linear_activation_value<B> run(B& ctx, linear_activation_t, const linear_weights<B>& w, activation_kind kind,
+                               const typename B::tensor& x) {
+  using T = typename B::real;
+  require_shape(ctx.cols(w.bias) == ctx.cols(w.weight) && ctx.rows(w.bias) == 1, "linear_activation", "bias",
+                ctx.rows(w.bias), ctx.cols(w.bias), "weight", ctx.rows(w.weight), ctx.cols(w.weight),
+                "bias must be [1, out]");
+  auto f = ctx.matmul(x, w.weight);
+  const index_type n = ctx.rows(f), h = ctx.cols(f);
+  auto g = ctx.uninitialised(n, h);
+  if (kind == activation_kind::gelu)
+    for_each_row(ctx, n, h, exponential_work * h,
+                 add_bias_and_activate_row<T, element::gelu>{{}, w.bias.data(), h, f.data(), g.data()});
+  else
+    for_each_row(ctx, n, h, exponential_work * h,
+                 add_bias_and_activate_row<T, element::quick_gelu>{{}, w.bias.data(), h, f.data(), g.data()});
+  return {std::move(f), std::move(g)};
+}
+
 template <class B>
 typename B::tensor run(B& ctx, activation_pullback_t, activation_kind kind, const typename B::tensor& f,
                        const typename B::tensor& dg) {
@@ -105,22 +133,29 @@ typename B::tensor run(B& ctx, activation_pullback_t, activation_kind kind, cons
   return out;
 }
 
-/// Operands of attention, with the ranges of `visibility` where the kernels can read them.
+/// The ranges of a layout, from the context's `range_cache` where it has one (`ctx.attention_ranges()`).
+template <class B>
+auto ranges_of(B& ctx, const attention_layout& layout) {
+  const auto upload = [&ctx](std::vector<index_type> v) { return ctx.indices(std::move(v)); };
+  if constexpr (requires { ctx.attention_ranges(); }) {
+    return ctx.attention_ranges().get(layout, upload);
+  } else {
+    using ranges = visible_ranges<decltype(ctx.indices(std::vector<index_type>{}))>;
+    return std::make_shared<const ranges>(ranges::of(layout, upload));
+  }
+}
+
+/// Operands of attention, with the ranges of `visibility`.
 template <class B>
 struct attention_call {
   using T = typename B::real;
-  using index_array = decltype(std::declval<B&>().indices(std::vector<index_type>{}));
-  visibility ranges;
-  index_array first_key, end_key;
+  decltype(ranges_of(std::declval<B&>(), std::declval<const attention_layout&>())) ranges;
   attention_operands<T> in;
 
   attention_call(B& ctx, const attention_layout& layout, const typename B::tensor& q, const typename B::tensor& kv,
                  const typename B::tensor& prefix)
-      : ranges(visibility::of(layout.sequences, layout.causal, layout.queries != query_rows::all,
-                              layout.queries == query_rows::last)),
-        first_key(ctx.indices(ranges.first_key)),
-        end_key(ctx.indices(ranges.end_key)) {
-    const index_type queries = static_cast<index_type>(ranges.first_key.size()), d = ctx.cols(q);
+      : ranges(ranges_of(ctx, layout)) {
+    const index_type queries = ranges->queries, d = ctx.cols(q);
     require_shape(ctx.rows(q) == queries && ctx.rows(kv) == layout.sequences.rows() && ctx.cols(kv) == 2 * d,
                   "attention", "q", ctx.rows(q), d, "kv", ctx.rows(kv), ctx.cols(kv),
                   "kv is [rows, 2 d], q has a row for each that asks");
@@ -139,14 +174,12 @@ struct attention_call {
           layout.heads,
           width,
           static_cast<T>(1.0 / std::sqrt(static_cast<double>(width))),
-          first_key.data(),
-          end_key.data()};
+          ranges->first_key.data(),
+          ranges->end_key.data()};
   }
   /// Multiplications of one query and head, about.
   index_type work() const {
-    const index_type keys = ranges.first_query.empty() || in.queries == 0
-                                ? 0
-                                : static_cast<index_type>(ranges.first_query.size()) / in.queries;
+    const index_type keys = in.queries == 0 ? 0 : ranges->rows / in.queries;
     return (in.prefix_rows + keys) * (2 * in.width + exponential_work);
   }
 };
@@ -179,9 +212,9 @@ attention_gradient<B> run(B& ctx, attention_pullback_t, const attention_layout& 
   for_each_row(ctx, in.queries * in.heads, in.width, 4 * call.work(),
                attention_pull_query<T>{in, d_out.data(), out.dq.data(), statistics.data()});
   const attention_key_gradient<T> gradient{in, d_out.data(), statistics.data()};
-  const auto first_query = ctx.indices(call.ranges.first_query), end_query = ctx.indices(call.ranges.end_query);
-  for_each_row(ctx, ctx.rows(kv) * in.heads, in.width, 4 * call.work(),
-               attention_pull_key<T>{gradient, first_query.data(), end_query.data(), out.dkv.data()});
+  for_each_row(
+      ctx, ctx.rows(kv) * in.heads, in.width, 4 * call.work(),
+      attention_pull_key<T>{gradient, call.ranges->first_query.data(), call.ranges->end_query.data(), out.dkv.data()});
   if (in.prefix_rows > 0 && in.queries > 0) {
     constexpr index_type unit = attention_pull_prefix<T>::queries_per_block;
     const index_type blocks = (in.queries + unit - 1) / unit;
@@ -192,6 +225,30 @@ attention_gradient<B> run(B& ctx, attention_pullback_t, const attention_layout& 
                        add_blocks<T>{partial.data(), blocks, in.prefix_rows * 2 * in.d, d_prefix_kv.data()});
   }
   return out;
+}
+
+/// Weights and moments in one pass, in place.
+template <class B>
+void run(B& ctx, optimizer_step_t, const optimizer_options& o, double rate, typename B::tensor& w,
+         const typename B::tensor& g, optimizer_state<B>& s) {
+  using T = typename B::real;
+  const index_type n = ctx.rows(w), c = ctx.cols(w);
+  require_shape(ctx.rows(g) == n && ctx.cols(g) == c, "optimizer_step", "w", n, c, "g", ctx.rows(g), ctx.cols(g),
+                "shapes must be equal");
+  s.step += 1;
+  if (n * c == 0) return;
+  const auto t = static_cast<double>(s.step);
+  if (o.kind == optimizer_kind::sgd)
+    ctx.for_each_index(n * c, 4,
+                       sgd_step<T>{static_cast<T>(rate), static_cast<T>(o.momentum), static_cast<T>(o.weight_decay),
+                                   g.data(), w.data(), s.first.data()});
+  else
+    ctx.for_each_index(
+        n * c, exponential_work,
+        adamw_step<T>{static_cast<T>(rate), static_cast<T>(1 - rate * o.weight_decay), static_cast<T>(o.beta1),
+                      static_cast<T>(1 - o.beta1), static_cast<T>(o.beta2), static_cast<T>(1 - o.beta2),
+                      static_cast<T>(1 / (1 - std::pow(o.beta1, t))), static_cast<T>(1 / (1 - std::pow(o.beta2, t))),
+                      static_cast<T>(o.epsilon), g.data(), w.data(), s.first.data(), s.second.data()});
 }
 
 /// Logits of some images at a time: memory does not grow with the number of images.

@@ -196,4 +196,23 @@ struct add_bias_row {
   }
 };
 
+/// f_rj += bias_j,  g_rj = act(f_rj).
+template <class T, class Activation>
+struct add_bias_and_activate_row {
+  Activation activation;
+  const T* bias;
+  index_type cols;
+  T *f, *g;
+  template <class Team>
+  NEGOOD_HD void operator()(const Team& team, index_type r) const {
+    T *before = f + r * cols, *after = g + r * cols;
+    const T* b = bias;
+    const Activation act = activation;
+    for_each(team, cols, [=](index_type i) {
+      before[i] += b[i];
+      after[i] = act(before[i]);
+    });
+  }
+};
+
 }  // namespace negood::kernel

@@ -10,13 +10,25 @@
 #include <negood/backend/kernels/overrides.hpp>
 #include <negood/backend/kernels/primitives.hpp>
 #include <negood/backend/precision.hpp>
+#include <negood/metric/sort_scores.hpp>
 
 #include <algorithm>
+#include <limits>
+#include <memory>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 namespace negood::thrust_backend {
+
+namespace detail {
+template <class List, class... More>
+struct extended_list;
+template <class... Algorithms, class... More>
+struct extended_list<override_list<Algorithms...>, More...> {
+  using type = override_list<Algorithms..., More...>;
+};
+}  // namespace detail
 
 /// A row-major `[rows, cols]` matrix in the memory of a system. It moves; `ctx.clone(t)` copies.
 template <class System, class Real>
@@ -55,7 +67,7 @@ class context : public kernel::primitives<context<System, Real>, tensor<System, 
   using tensor = thrust_backend::tensor<System, Real>;
   using frozen = typename System::template frozen<Real>;
   using options = typename System::options;
-  using overrides = kernel::overrides_by_kernels;
+  using overrides = typename detail::extended_list<kernel::overrides_by_kernels, sort_scores_t>::type;
   static constexpr bool index_per_element = System::index_per_element;
 
   explicit context(options o = {}) : system_(o), products_(system_, o) {}
@@ -143,6 +155,22 @@ class context : public kernel::primitives<context<System, Real>, tensor<System, 
     return kernel::run(*this, algorithm, std::forward<Arguments>(arguments)...);
   }
 
+  /// The system sorts the keys; what is no finite number is left to the plain form, which names its row.
+  sorted_scores<Real> fused(sort_scores_t, const tensor& scores, std::string_view name, score_options how) {
+    using key = kernel::key_of<Real>;
+    constexpr Real infinity = std::numeric_limits<Real>::infinity();
+    const index_type n = scores.rows();
+    auto keys = system_.template allocate<key>(static_cast<std::size_t>(n));
+    for_each_index(n, 1, kernel::make_key<Real>{scores.data(), keys.data()});
+    const auto sorted = system_.sorted(std::move(keys), n);
+    auto here = std::make_unique_for_overwrite<key[]>(static_cast<std::size_t>(n) + 1);
+    system_.download(sorted.data(), n, here.get());
+    if (n > 0 && (here[0] <= kernel::ordered_key(-infinity) ||
+                  here[static_cast<std::size_t>(n - 1)] >= kernel::ordered_key(infinity)))
+      return sort_scores_t::generic(*this, scores, name, how);
+    return sorted_scores<Real>(std::move(here), n);
+  }
+
   // For the kernels.
 
   tensor uninitialised(index_type rows, index_type cols) {
@@ -150,6 +178,7 @@ class context : public kernel::primitives<context<System, Real>, tensor<System, 
     return tensor(rows, cols, system_.template allocate<Real>(size));
   }
   auto indices(std::vector<index_type> values) { return system_.indices(std::move(values)); }
+  auto& attention_ranges() noexcept { return ranges_; }
   template <class Kernel>
   void for_each_index(index_type n, index_type work, const Kernel& kernel) {
     system_.for_each_index(n, work, kernel);
@@ -173,6 +202,7 @@ class context : public kernel::primitives<context<System, Real>, tensor<System, 
   }
 
   System system_;
+  kernel::range_cache<decltype(std::declval<System&>().indices({}))> ranges_;
   typename System::template products<Real> products_;
 };
 
