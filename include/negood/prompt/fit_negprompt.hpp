@@ -13,9 +13,9 @@ namespace negood {
 namespace detail {
 
 /// `rows` draws of N(0, 0.02^2) a context, or the embeddings of the given tokens.
-template <Backend B>
-host_matrix<real_t<B>> initial_context(B& ctx, const clip::text_tower<B>& tower, const std::vector<index_type>& text,
-                                       index_type n, index_type copies, std::uint64_t seed) {
+template <Backend B, TextModel<B> Text>
+host_matrix<real_t<B>> initial_context(B& ctx, const Text& tower, const std::vector<index_type>& text, index_type n,
+                                       index_type copies, std::uint64_t seed) {
   using real = real_t<B>;
   const index_type d = tower.config.width;
   host_matrix<real> out(copies * n, d);
@@ -60,11 +60,10 @@ host_matrix<Real> copied_negatives(const host_matrix<Real>& positive, index_type
 /// (100). Same inputs and options give the same bytes, stopped and resumed or not, on any number of threads. Throws
 /// negood.train.* on unusable options; divergence is an outcome, not an exception. Where the released code differs (it
 /// is another algorithm and does not run): see docs/methods.md.
-template <Backend B>
-negprompt_fit<real_t<B>> fit_negprompt(B& ctx, const clip::text_tower<B>& tower, const bpe_tokenizer& tokenizer,
-                                       double logit_scale, const std::vector<std::string>& names,
-                                       const training_features<real_t<B>>& train, negprompt_options options = {},
-                                       const training_start<real_t<B>>& start = {},
+template <Backend B, TextModel<B> Text>
+negprompt_fit<real_t<B>> fit_negprompt(B& ctx, const Text& tower, const bpe_tokenizer& tokenizer, double logit_scale,
+                                       const std::vector<std::string>& names, const training_features<real_t<B>>& train,
+                                       negprompt_options options = {}, const training_start<real_t<B>>& start = {},
                                        const training_hooks<real_t<B>>& hooks = {}) {
   using real = real_t<B>;
   const auto classes = static_cast<index_type>(names.size());
@@ -112,8 +111,8 @@ negprompt_fit<real_t<B>> fit_negprompt(B& ctx, const clip::text_tower<B>& tower,
   if (p == 1) fit.warnings.push_back("one negative a class: there are no pairs to spread, NND is left out");
 
   const auto suffixes = name_suffixes(tokenizer, names, options.suffix, n, tower.config.context_length);
-  const prompt_encoder<B> encoder(ctx, tower, suffixes, tokenizer.sos(), n,
-                                  {options.scope, options.chunk_rows, options.memory_budget});
+  const auto encoder = make_prompt_encoder(ctx, tower, suffixes, tokenizer.sos(), n,
+                                           {options.scope, options.chunk_rows, options.memory_budget});
 
   const index_type sets = options.scope == context_scope::class_specific ? classes : 1;
   const auto device = [&](const host_matrix<real>& m) { return ctx.from_host(m.view()); };
@@ -139,9 +138,10 @@ negprompt_fit<real_t<B>> fit_negprompt(B& ctx, const clip::text_tower<B>& tower,
     learned.positive =
         fresh(start.positive ? *start.positive : detail::initial_context(ctx, tower, text, n, sets, options.seed));
   }
-  const detail::negprompt_problem<B> problem{ctx, encoder, train, device(train.features), logit_scale, options, hooks};
+  const detail::negprompt_problem<B, std::remove_const_t<decltype(encoder)>> problem{
+      ctx, encoder, train, device(train.features), logit_scale, options, hooks};
   const auto run = [&](int which, index_type steps_done) {
-    detail::negprompt_stage<B> objective(problem, which, learned, steps_done);
+    detail::negprompt_stage objective(problem, which, learned, steps_done);
     return training_loop(ctx, objective);
   };
   bool finite = true;

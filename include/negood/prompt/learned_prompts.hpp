@@ -3,6 +3,7 @@
 
 #include <negood/clip/model.hpp>
 #include <negood/prompt/negprompt_options.hpp>
+#include <negood/prompt/text_model.hpp>
 #include <negood/prompt/tokens.hpp>
 #include <negood/score/prompt_bank.hpp>
 
@@ -39,8 +40,8 @@ struct learned_prompts {
   }
 
   /// Text features of any class names under these contexts: the open-vocabulary use. Shared contexts only.
-  template <Backend B>
-  prompt_bank<B> bind(B& ctx, const clip::text_tower<B>& tower, const bpe_tokenizer& tokenizer,
+  template <Backend B, TextModel<B> Text>
+  prompt_bank<B> bind(B& ctx, const Text& tower, const bpe_tokenizer& tokenizer,
                       const std::vector<std::string>& names) const {
     require_encoder(tower.fingerprint);
     const auto suffixes = name_suffixes(tokenizer, names, suffix, context_length, tower.config.context_length);
@@ -50,7 +51,7 @@ struct learned_prompts {
            "class-specific contexts of " + std::to_string(positive.rows() / context_length) +
                " classes cannot be bound to " + std::to_string(names.size()) + " names",
            "learn shared contexts to transfer them");
-    prompt_encoder<B> encoder(ctx, tower, suffixes, tokenizer.sos(), context_length, {.scope = scope});
+    const auto encoder = make_prompt_encoder(ctx, tower, suffixes, tokenizer.sos(), context_length, {.scope = scope});
     const auto features = [&](const host_matrix<Real>& contexts, index_type prompts) {
       const auto on_device = ctx.from_host(cast<real_t<B>>(contexts).view());
       return normalise_rows(ctx, encoder.encode(ctx, on_device, prompts)).unit;

@@ -8,6 +8,7 @@
 #include <negood/loss/nnd.hpp>
 #include <negood/loss/npd.hpp>
 #include <negood/prompt/negprompt_options.hpp>
+#include <negood/prompt/text_model.hpp>
 #include <negood/prompt/training.hpp>
 #include <negood/prompt/training_loop.hpp>
 #include <negood/train/random.hpp>
@@ -23,10 +24,10 @@
 namespace negood::detail {
 
 /// What both stages read.
-template <Backend B>
+template <Backend B, DifferentiableEncoder<B> Encoder>
 struct negprompt_problem {
   B& ctx;
-  const prompt_encoder<B>& encoder;
+  const Encoder& encoder;
   const training_features<real_t<B>>& train;
   tensor_t<B> images;  ///< train.features
   double logit_scale;
@@ -41,13 +42,14 @@ struct negprompt_contexts {
 };
 
 /// An `Objective`: stage 1 learns the positives, stage 2 the negatives (and, in the one-stage ablation, both).
-template <Backend B>
+template <Backend B, DifferentiableEncoder<B> Encoder>
 class negprompt_stage {
  public:
   using real = real_t<B>;
 
   /// Goes on after `done` steps.
-  negprompt_stage(const negprompt_problem<B>& problem, int stage, negprompt_contexts<B>& contexts, index_type done)
+  negprompt_stage(const negprompt_problem<B, Encoder>& problem, int stage, negprompt_contexts<B>& contexts,
+                  index_type done)
       : ctx_(problem.ctx),
         encoder_(problem.encoder),
         train_(problem.train),
@@ -92,7 +94,7 @@ class negprompt_stage {
     std::vector<index_type> labels;
     for (const index_type i : rows) labels.push_back(train_.labels[static_cast<std::size_t>(i)]);
 
-    typename prompt_encoder<B>::state positive_state, negative_state;
+    typename Encoder::state positive_state, negative_state;
     std::optional<normalised_rows<B>> positive, negative;
     if (learn_positive_)
       positive = normalise_rows(ctx_, encoder_.encode(ctx_, contexts_.positive.value, 1, &positive_state));
@@ -228,7 +230,7 @@ class negprompt_stage {
   }
 
   B& ctx_;
-  const prompt_encoder<B>& encoder_;
+  const Encoder& encoder_;
   const training_features<real>& train_;
   const tensor_t<B>& images_;
   double scale_;
