@@ -169,7 +169,7 @@ struct divided_logits_pullback_t {
       std::vector<index_type> conditions;
       std::optional<tensor_t<B>> pulled;
     };
-    std::vector<portion> portions(static_cast<std::size_t>(detail::row_blocks(r)));
+    std::vector<portion> portions(static_cast<std::size_t>(detail::row_blocks<B>(r)));
     detail::for_each_row_block(ctx, r, [&](B& c, index_type first, index_type count, index_type block) {
       const auto own = conditions.subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(count));
       const auto g = c.block(dz, first, column, count, n), a = c.map(element::multiply{}, g, c.gather_rows(t, own));

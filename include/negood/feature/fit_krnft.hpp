@@ -3,8 +3,10 @@
 
 #include <negood/feature/krnft_training.hpp>
 #include <negood/feature/tuned_scorer.hpp>
+#include <negood/prompt/training_loop.hpp>
 
 #include <cmath>
+#include <deque>
 #include <numeric>
 
 namespace negood {
@@ -258,12 +260,15 @@ krnft_fit<real_t<B>> fit_krnft(B& ctx, const krnft_texts<real_t<B>>& texts, cons
     const auto value = krnft_objective(ctx, model, labels, parameters, maps,
                                        {batch.rows.view(), batch.condition_of, batch.labels, batch.weights}, loss);
     const auto gradients = krnft_parameter_gradients(ctx, model, parameters, maps, conditions, value.gradients);
-    double squared_norm = 0;
+    step_scalars<B> scalars;
+    std::deque<double> squared_norms;
     for (const auto& part : gradients)
       for_each_tensor(part, [&](const char*, const tensor_t<B>& g) {
         if (ctx.rows(g) == 0) return;
-        squared_norm += double(scalar_value(ctx, ctx.reduce_all(reduction::sum{}, ctx.map(element::square{}, g))));
+        scalars.keep(ctx.reduce_all(reduction::sum{}, ctx.map(element::square{}, g)), squared_norms.emplace_back());
       });
+    scalars.fetch(ctx);
+    const double squared_norm = std::accumulate(squared_norms.begin(), squared_norms.end(), 0.0);
     fit.last = {batches.epoch(step),
                 step,
                 options.steps,

@@ -8,18 +8,29 @@
 
 namespace negood::detail {
 
-inline constexpr index_type rows_in_cache = 8;
+/// Rows that are worked on together: few, so that they stay in a processor's cache; for a device with thousands of
+/// threads, which says so by `index_per_element` (kernels/primitives.hpp), as many as there are.
+template <Backend B>
+inline constexpr index_type rows_at_once = [] {
+  if constexpr (requires { B::index_per_element; })
+    return B::index_per_element ? index_type{1} << 16 : index_type{8};
+  else
+    return index_type{8};
+}();
+template <Backend B>
+index_type row_blocks(index_type rows) {
+  return (rows + rows_at_once<B> - 1) / rows_at_once<B>;
+}
 
 /// f(worker, first, count, block) for blocks of rows in [0, rows), perhaps at once. The cut is fixed, so that bytes do
 /// not depend on the number of threads.
 template <Backend B, class F>
 void for_each_row_block(B& ctx, index_type rows, F&& f) {
-  ctx.for_each_task((rows + rows_in_cache - 1) / rows_in_cache, [&](B& worker, index_type block) {
-    const index_type first = block * rows_in_cache;
-    f(worker, first, std::min(rows_in_cache, rows - first), block);
+  ctx.for_each_task(row_blocks<B>(rows), [&](B& worker, index_type block) {
+    const index_type first = block * rows_at_once<B>;
+    f(worker, first, std::min(rows_at_once<B>, rows - first), block);
   });
 }
-inline index_type row_blocks(index_type rows) { return (rows + rows_in_cache - 1) / rows_in_cache; }
 
 /// a over b, both with the same width.
 template <Backend B>
