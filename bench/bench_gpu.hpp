@@ -329,7 +329,7 @@ class program {
   void inversion() {
     const auto t = bpe_tokenizer::from_merges(no_merges);
     const auto tower = random_tower(ctx_, s_, t.vocabulary_size());
-    const modality_inverter<B> invert(ctx_, tower, t, {.templates = {"of {}"}});
+    const modality_inverter<B> invert(ctx_, tower, t, {.templates = {"of {}"}, .images_at_once = s_.inverted});
     const auto images = unit_matrix(s_.inverted, s_.width, 12);
     std::vector<std::uint64_t> sequence;
     for (index_type i = 0; i < s_.inverted; ++i) sequence.push_back(static_cast<std::uint64_t>(i));

@@ -21,6 +21,9 @@ struct inversion_options {
   optimizer_options optimizer{.kind = optimizer_kind::adamw, .weight_decay = 0.01};
   double deviation = 0.02;  ///< of the normal distribution the pseudo-words start from
   std::uint64_t seed = 0;
+  /// Images of one task: 64 rows of a product with one pseudo-word. The result does not depend on it; a device wants
+  /// all at once.
+  index_type images_at_once = 32;
 };
 
 /// Features and how near they came.
@@ -49,7 +52,7 @@ class modality_inverter {
   modality_inverter(B& ctx, const clip::text_tower<B>& tower, const bpe_tokenizer& tokenizer,
                     inversion_options options = {})
       : tower_(&tower), options_(std::move(options)) {
-    if (options_.templates.empty() || options_.pseudo_words < 1 || options_.steps < 0 ||
+    if (options_.templates.empty() || options_.pseudo_words < 1 || options_.steps < 0 || options_.images_at_once < 1 ||
         !(options_.learning_rate > 0) || !(options_.deviation >= 0))
       fail(error_category::usage, "negood.invert.1", "modality_inverter",
            "templates, pseudo-words, steps, learning rate or deviation are out of range",
@@ -70,8 +73,9 @@ class modality_inverter {
     const index_type n = images.rows();
     inverted_images<real> out{host_matrix<real>(n, images.cols()), std::vector<double>(static_cast<std::size_t>(n)),
                               std::vector<double>(static_cast<std::size_t>(n))};
-    ctx.for_each_task((n + images_of_task - 1) / images_of_task, [&](auto& worker, index_type t) {
-      const index_type first = t * images_of_task, count = std::min(images_of_task, n - first);
+    const index_type unit = options_.images_at_once;
+    ctx.for_each_task((n + unit - 1) / unit, [&](auto& worker, index_type t) {
+      const index_type first = t * unit, count = std::min(unit, n - first);
       invert(worker, images, sequence, first, count, out);
     });
     return out;
@@ -89,8 +93,6 @@ class modality_inverter {
   }
 
  private:
-  static constexpr index_type images_of_task = 32;  // 64 rows of a product with one pseudo-word
-
   struct prepared_template {
     clip::prefix_state<B> prefix;   // start token and the words before {}
     std::vector<index_type> after;  // tokens behind {}, the end token last
