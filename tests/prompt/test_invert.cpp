@@ -124,9 +124,10 @@ TEMPLATE_TEST_CASE("a batch of one and a batch of many give the same bytes, for 
   const auto who = numbers(n);
   for (const auto& templates :
        {std::vector<std::string>{"a photo of {}"}, std::vector<std::string>{"a photo of {}", "ab {} cd", "{}"}}) {
-    const auto run = [&](auto&& ctx, index_type first, index_type count) {
+    const auto run = [&](auto&& ctx, index_type first, index_type count, index_type at_once = 32) {
       const auto tower = small_tower(ctx);
-      const modality_inverter<TestType> inverter(ctx, tower, tokenizer(), {.templates = templates, .steps = 3});
+      const modality_inverter<TestType> inverter(ctx, tower, tokenizer(),
+                                                 {.templates = templates, .steps = 3, .images_at_once = at_once});
       host_matrix<float> some(count, 8);
       for (index_type i = 0; i < count; ++i) std::ranges::copy(images.row(first + i), some.row(i).begin());
       return inverter(ctx, some,
@@ -138,6 +139,7 @@ TEMPLATE_TEST_CASE("a batch of one and a batch of many give the same bytes, for 
       const auto one = run(TestType(), i, 1);
       CHECK(std::ranges::equal(one.row(0), whole.row(i)));
     }
+    for (const index_type at_once : {7, 131}) CHECK(run(TestType(), 0, n, at_once) == whole);
     if constexpr (std::is_same_v<TestType, eigen::context<float>>)
       for (const index_type threads : {1, 2, 4}) CHECK(run(TestType({.threads = threads}), 0, n) == whole);
   }
@@ -164,6 +166,7 @@ TEST_CASE("templates without a place, too long ones and options out of range are
   CHECK(code({.templates = {}}) == "negood.invert.1");
   CHECK(code({.pseudo_words = 0}) == "negood.invert.1");
   CHECK(code({.learning_rate = 0}) == "negood.invert.1");
+  CHECK(code({.images_at_once = 0}) == "negood.invert.1");
   CHECK(code({.templates = {"ab ab ab ab ab ab ab ab ab ab ab ab ab ab ab ab ab ab ab ab {}"}, .pseudo_words = 20}) ==
         "negood.prompt.1");
 }
