@@ -3,6 +3,7 @@
 #include <negood/backend/torch/module_encoder.hpp>
 #include <negood/backend/torch/optim.hpp>
 
+#include <ATen/core/grad_mode.h>
 #include <torch/nn/modules/activation.h>
 #include <torch/nn/modules/container/sequential.h>
 #include <torch/nn/modules/dropout.h>

@@ -4,9 +4,11 @@
 #include <negood/backend/torch/context.hpp>
 #include <negood/math/normalise.hpp>
 
+#include <ATen/core/grad_mode.h>
 #include <torch/csrc/autograd/autograd.h>
 
 #include <concepts>
+#include <cstdint>
 #include <functional>
 #include <utility>
 #include <vector>

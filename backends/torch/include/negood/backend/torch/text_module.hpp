@@ -4,9 +4,11 @@
 #include <negood/backend/torch/context.hpp>
 #include <negood/prompt/text_model.hpp>
 
+#include <ATen/core/grad_mode.h>
 #include <torch/csrc/autograd/autograd.h>
 
 #include <algorithm>
+#include <cstddef>
 #include <functional>
 #include <optional>
 #include <span>
