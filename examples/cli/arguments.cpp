@@ -18,7 +18,9 @@ const CLI::Validator finite(
 
 void add_common(CLI::App& to, common_options& o) {
   auto* const group = to.add_option_group("Common options");
-  group->add_option("--backend", o.backend, "What computes: eigen (fast) or reference (plain loops in f64)")
+  group
+      ->add_option("--backend", o.backend,
+                   "What computes, of those built in: " + built_in_backends() + ". The reference is plain loops in f64")
       ->capture_default_str();
   group->add_option("--precision", o.precision,
                     "Arithmetic of products: f32, bf16x3 (as good as f32, faster), bf16 (rough), f64 [f32]");

@@ -69,45 +69,46 @@ std::filesystem::path model_folder(const std::string& argument) {
   return argument;
 }
 
+namespace {
+
+/// What the commands offer on a backend; some could do more in a program of one's own.
+enum class precisions { all, f32, f32_and_bf16 };
+struct backend_choice {
+  std::string_view name;
+  bool built;
+  precisions arithmetic;
+};
+constexpr backend_choice backends[] = {{"eigen", true, precisions::all},
+                                       {"reference", true, precisions::all},
+                                       {"xtensor", NEGOOD_CLI_XTENSOR, precisions::f32},
+                                       {"thrust-omp", NEGOOD_CLI_THRUST, precisions::f32_and_bf16},
+                                       {"thrust-cuda", NEGOOD_CLI_CUDA, precisions::f32_and_bf16},
+                                       {"torch", NEGOOD_CLI_TORCH, precisions::f32},
+                                       {"torch-cuda", NEGOOD_CLI_TORCH, precisions::f32}};
+
+}  // namespace
+
+std::string built_in_backends() {
+  std::string out;
+  for (const auto& b : backends)
+    if (b.built) out += (out.empty() ? "" : ", ") + std::string(b.name);
+  return out;
+}
+
 void check_backend_options(const common_options& o) {
   const auto usage = [](std::string what, std::string_view hint) {
     fail(error_category::usage, "negood.cli.2", "backend", std::move(what), hint);
   };
-  std::string built_in = "reference and eigen";
-  const auto lacks = [&](std::string_view name, bool built) {
-    if (built) built_in += ", " + std::string(name);
-    return !built && o.backend == name;
-  };
-#if defined(NEGOOD_CLI_XTENSOR)
-  constexpr bool has_xtensor = true;
-#else
-  constexpr bool has_xtensor = false;
-#endif
-#if defined(NEGOOD_CLI_THRUST)
-  constexpr bool has_thrust = true;
-#else
-  constexpr bool has_thrust = false;
-#endif
-#if defined(NEGOOD_CLI_TORCH)
-  constexpr bool has_torch = true;
-#else
-  constexpr bool has_torch = false;
-#endif
-  bool missing = lacks("xtensor", has_xtensor);
-  missing |= lacks("thrust-omp", has_thrust);
-  missing |= lacks("torch", has_torch);
-  missing |= lacks("torch-cuda", has_torch);
-  missing |= lacks("thrust-cuda", false);
-  if (missing) usage("'" + o.backend + "' is not built in", "this program has " + built_in);
-  bool known = false;
-  for (const std::string_view name : {"reference", "eigen", "xtensor", "thrust-omp", "torch", "torch-cuda"})
-    known = known || o.backend == name;
-  if (!known) usage("there is no backend '" + o.backend + "'", "choose from " + built_in);
+  const auto found = std::ranges::find(backends, o.backend, &backend_choice::name);
+  if (found == std::end(backends))
+    usage("there is no backend '" + o.backend + "'", "choose from " + built_in_backends());
+  if (!found->built) usage("'" + o.backend + "' is not built in", "this program has " + built_in_backends());
   if (!o.precision.empty()) parse_precision(o.precision);
   if (o.backend == "reference" && !o.precision.empty() && o.precision != "f64")
     usage("the reference backend computes in f64 only", "leave --precision out");
-  if (o.backend != "reference" && o.backend != "eigen" && !o.precision.empty() && o.precision != "f32" &&
-      (o.backend != "thrust-omp" || o.precision == "f64"))
+  const bool in_float = o.precision.empty() || o.precision == "f32";
+  if ((!in_float && found->arithmetic == precisions::f32) ||
+      (o.precision == "f64" && found->arithmetic == precisions::f32_and_bf16))
     usage("the backend " + o.backend + " does not compute in " + o.precision + " here", "leave --precision out");
   if (o.threads < 0 || o.threads > 4096)
     usage(std::to_string(o.threads) + " threads", "use 1 to 4096, or 0 for all this process may use");

@@ -45,6 +45,8 @@ std::filesystem::path data_folder();
 /// A model folder; `demo` is the embedded model unless a folder of that name exists.
 std::filesystem::path model_folder(const std::string& argument);
 
+/// "eigen, reference" and what else was built in.
+std::string built_in_backends();
 /// Refuses what the chosen backend cannot do. \throws error negood.cli.2 (category usage)
 void check_backend_options(const common_options& o);
 
@@ -57,19 +59,25 @@ auto with_backend(const common_options& o, F&& f) {
     return f(ctx);
   }
   const precision p = o.precision.empty() ? precision::f32 : parse_precision(o.precision);
-#if defined(NEGOOD_CLI_XTENSOR)
+#if NEGOOD_CLI_XTENSOR
   if (o.backend == "xtensor") {
     xtensor::context<float> ctx({.threads = o.threads});
     return f(ctx);
   }
 #endif
-#if defined(NEGOOD_CLI_THRUST)
+#if NEGOOD_CLI_THRUST
   if (o.backend == "thrust-omp") {
     thrust_omp::context<float> ctx({.threads = o.threads, .precision = p});
     return f(ctx);
   }
 #endif
-#if defined(NEGOOD_CLI_TORCH)
+#if NEGOOD_CLI_CUDA
+  if (o.backend == "thrust-cuda") {
+    thrust_cuda::context<float> ctx({.precision = p});
+    return f(ctx);
+  }
+#endif
+#if NEGOOD_CLI_TORCH
   if (o.backend == "torch" || o.backend == "torch-cuda") {
     libtorch::context<float> ctx(
         {.device = o.backend == "torch" ? "cpu" : "cuda", .threads = o.threads > 0 ? o.threads : available_threads()});

@@ -1,13 +1,16 @@
 /// \file further_backends.hpp  The backends of NEGOOD_CLI_BACKENDS, which CMake turns into NEGOOD_CLI_<NAME>.
 #pragma once
 
-#if defined(NEGOOD_CLI_TORCH)
+#if NEGOOD_CLI_TORCH
 #include <negood/backend/torch.hpp>
 #endif
-#if defined(NEGOOD_CLI_THRUST)
+#if NEGOOD_CLI_THRUST
 #include <negood/backend/thrust_omp.hpp>
 #endif
-#if defined(NEGOOD_CLI_XTENSOR)
+#if NEGOOD_CLI_CUDA
+#include <negood/backend/thrust_cuda.hpp>
+#endif
+#if NEGOOD_CLI_XTENSOR
 #include <negood/backend/xtensor.hpp>
 #endif
 
@@ -18,19 +21,25 @@
   M(negood::reference::context<double>)
 /// Those that compute in float: the demonstration runs on them.
 #define NEGOOD_CLI_EACH_FLOAT_BACKEND(M) \
-  M(negood::eigen::context<float>) NEGOOD_CLI_ON_XTENSOR(M) NEGOOD_CLI_ON_THRUST(M) NEGOOD_CLI_ON_TORCH(M)
-#if defined(NEGOOD_CLI_XTENSOR)
+  M(negood::eigen::context<float>)       \
+  NEGOOD_CLI_ON_XTENSOR(M) NEGOOD_CLI_ON_THRUST(M) NEGOOD_CLI_ON_TORCH(M) NEGOOD_CLI_ON_CUDA(M)
+#if NEGOOD_CLI_XTENSOR
 #define NEGOOD_CLI_ON_XTENSOR(M) M(negood::xtensor::context<float>)
 #else
 #define NEGOOD_CLI_ON_XTENSOR(M)
 #endif
-#if defined(NEGOOD_CLI_THRUST)
+#if NEGOOD_CLI_THRUST
 #define NEGOOD_CLI_ON_THRUST(M) M(negood::thrust_omp::context<float>)
 #else
 #define NEGOOD_CLI_ON_THRUST(M)
 #endif
-#if defined(NEGOOD_CLI_TORCH)
+#if NEGOOD_CLI_TORCH
 #define NEGOOD_CLI_ON_TORCH(M) M(negood::libtorch::context<float>)
 #else
 #define NEGOOD_CLI_ON_TORCH(M)
+#endif
+#if NEGOOD_CLI_CUDA
+#define NEGOOD_CLI_ON_CUDA(M) M(negood::thrust_cuda::context<float>)
+#else
+#define NEGOOD_CLI_ON_CUDA(M)
 #endif

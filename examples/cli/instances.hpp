@@ -35,13 +35,16 @@
 NEGOOD_CLI_INSTANCES(extern, negood::eigen::context<float>)
 NEGOOD_CLI_INSTANCES(extern, negood::eigen::context<double>)
 NEGOOD_CLI_INSTANCES(extern, negood::reference::context<double>)
-#if defined(NEGOOD_CLI_XTENSOR)
+#if NEGOOD_CLI_XTENSOR
 NEGOOD_CLI_INSTANCES(extern, negood::xtensor::context<float>)
 #endif
-#if defined(NEGOOD_CLI_THRUST)
+#if NEGOOD_CLI_THRUST
 NEGOOD_CLI_INSTANCES(extern, negood::thrust_omp::context<float>)
 #endif
-#if defined(NEGOOD_CLI_TORCH)
+#if NEGOOD_CLI_CUDA
+NEGOOD_CLI_INSTANCES(extern, negood::thrust_cuda::context<float>)
+#endif
+#if NEGOOD_CLI_TORCH
 NEGOOD_CLI_INSTANCES(extern, negood::libtorch::context<float>)
 #endif
 #endif

@@ -1,4 +1,4 @@
-#if defined(NEGOOD_CLI_THRUST)
+#if NEGOOD_CLI_THRUST
 #define NEGOOD_CLI_DEFINES_INSTANCES
 #include "instances.hpp"
 

@@ -1,4 +1,4 @@
-#if defined(NEGOOD_CLI_TORCH)
+#if NEGOOD_CLI_TORCH
 #define NEGOOD_CLI_DEFINES_INSTANCES
 #include "instances.hpp"
 

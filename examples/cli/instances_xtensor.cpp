@@ -1,4 +1,4 @@
-#if defined(NEGOOD_CLI_XTENSOR)
+#if NEGOOD_CLI_XTENSOR
 #define NEGOOD_CLI_DEFINES_INSTANCES
 #include "instances.hpp"
 
