@@ -10,6 +10,7 @@ dry=0
 build=${1:-build-gpu}
 logs=build-logs/gpu
 jobs=${NEGOOD_JOBS:-$(nproc)}
+has_cuda='import torch; assert torch.cuda.is_available()'
 passed=0 failed=()
 
 stop() { echo "bench/gpu.sh stops here: $1" >&2; exit 3; }
@@ -54,16 +55,22 @@ done
 
 step build-bench cmake --build "$build" -j "$jobs" --target bench_gpu_cuda
 step bench-smoke "$build/bin/bench/bench_gpu_cuda" --smoke
-full=()
-[ "${NEGOOD_GPU_FULL:-0}" != 1 ] || full=(--full)
-shown=60 step bench "$build/bin/bench/bench_gpu_cuda" "${full[@]}"
+# The published text step in PyTorch on the same device, for the ratio; without torch the ratio is left out.
+options=()
+if python3 -c "$has_cuda" 2>/dev/null || [ $dry -eq 1 ]; then
+  step peer python3 bench/bench_gpu_peer.py && [ $dry -eq 0 ] && read -ra options < <(tail -n 1 "$logs/peer.log")
+else
+  echo "=== peer: left out, there is no PyTorch with CUDA; bench_gpu then prints no ratio of the text step"
+fi
+[ "${NEGOOD_GPU_FULL:-0}" != 1 ] || options+=(--full)
+shown=60 step bench "$build/bin/bench/bench_gpu_cuda" "${options[@]}"
 
 # The program: the demonstration on the embedded model, with every method, on the device.
 step build-program cmake --build "$build" -j "$jobs" --target negood_cli
 step program-demo "$build/bin/negood" demo --backend thrust-cuda --seeds 1 --progress plain --out "$logs/demo"
 
 # LibTorch: one with CUDA, from NEGOOD_TORCH_PREFIX or the Python package.
-prefix=${NEGOOD_TORCH_PREFIX:-$(python3 -c 'import torch; print(torch.utils.cmake_prefix_path)' 2>/dev/null || true)}
+prefix=${NEGOOD_TORCH_PREFIX:-$(python3 -c "$has_cuda; print(torch.utils.cmake_prefix_path)" 2>/dev/null || true)}
 if [ -n "$prefix" ] || [ $dry -eq 1 ]; then
   step configure-torch cmake --preset torch -B "$build-torch" "-DCMAKE_PREFIX_PATH=$prefix" -DNEGOOD_EXAMPLES=OFF \
     -DNEGOOD_XTENSOR=OFF -DNEGOOD_THRUST=OFF -DNEGOOD_TEST_AREAS=torch &&
