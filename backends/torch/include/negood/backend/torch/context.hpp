@@ -165,7 +165,7 @@ class context : kernel::primitives<context<Real, More...>, libtorch::tensor<Real
 
   tensor gather_rows(const tensor& a, std::span<const index_type> which) {
     host::check_rows("gather_rows", which, a.rows());
-    return tensor::adopt(a.torch().index_select(0, index_tensor(which)));
+    return tensor::adopt(a.torch().index_select(0, index_tensor(which, device())));
   }
   void scatter_add_rows(tensor& out, std::span<const index_type> which, const tensor& a) {
     if (by_kernels_) return kernels::scatter_add_rows(out, which, a);
@@ -175,9 +175,9 @@ class context : kernel::primitives<context<Real, More...>, libtorch::tensor<Real
     host::check_rows("scatter_add_rows", which, out.rows());
     // On a device index_add_ would add in the order in which its threads come.
     if (device().is_cpu())
-      at::Tensor(out.torch()).index_add_(0, index_tensor(which), a.torch());
+      at::Tensor(out.torch()).index_add_(0, index_tensor(which, device()), a.torch());
     else
-      at::Tensor(out.torch()).index_put_({index_tensor(which)}, a.torch(), /*accumulate=*/true);
+      at::Tensor(out.torch()).index_put_({index_tensor(which, device())}, a.torch(), /*accumulate=*/true);
   }
   tensor block(const tensor& a, index_type r0, index_type c0, index_type count, index_type width) {
     host::check_rectangle("block", a.rows(), a.cols(), r0, c0, count, width);
@@ -241,10 +241,6 @@ class context : kernel::primitives<context<Real, More...>, libtorch::tensor<Real
   }
 
  private:
-  at::Tensor index_tensor(std::span<const index_type> which) const {
-    return at::tensor(at::ArrayRef<int64_t>(which.data(), which.size()), at::kLong).to(device());
-  }
-
   /// a b or a' b; `right` is `[k, n]`, perhaps a transposed view.
   tensor product(const tensor& a, bool transposed, const at::Tensor& right) {
     if (!by_kernels_) return tensor::adopt(at::mm(transposed ? a.torch().t() : a.torch(), right));

@@ -87,11 +87,8 @@ inline std::vector<attention_group> attention_groups(const attention_layout& lay
                       {},
                       {},
                       {}};
-    const auto there = [&](const std::vector<index_type>& v) {
-      return at::tensor(at::ArrayRef<int64_t>(v.data(), v.size()), at::kLong).to(options.device());
-    };
-    g.query_rows = there(q);
-    g.key_rows = there(kv);
+    g.query_rows = index_tensor(q, options.device());
+    g.key_rows = index_tensor(kv, options.device());
     at::Tensor mask = at::zeros({g.queries, prefix + length}, options);
     if (layout.causal && length > 0) {
       const index_type first = layout.queries == query_rows::last ? length - 1 : 0;

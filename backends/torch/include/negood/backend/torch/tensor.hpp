@@ -5,6 +5,7 @@
 
 #include <ATen/ATen.h>
 
+#include <span>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -47,5 +48,13 @@ class tensor {
   explicit tensor(at::Tensor values) : values_(std::move(values)) {}
   at::Tensor values_;
 };
+
+/// Indices where ATen's operations on `device` want them. A copy from memory that is not pinned would wait for the
+/// stream.
+inline at::Tensor index_tensor(std::span<const index_type> indices, at::Device device) {
+  at::Tensor here = at::tensor(at::ArrayRef<int64_t>(indices.data(), indices.size()), at::kLong);
+  if (device.is_cuda()) here = here.pin_memory();
+  return here.to(device, /*non_blocking=*/true);
+}
 
 }  // namespace negood::libtorch

@@ -131,14 +131,12 @@ class module_prompt_encoder {
       classes.push_back(i / prompts);
       ends.push_back(ends_[static_cast<std::size_t>(i / prompts)]);
     }
-    const auto there = [&](const std::vector<index_type>& v) {
-      return at::tensor(at::ArrayRef<int64_t>(v.data(), v.size()), at::kLong).to(contexts.device());
-    };
-    at::Tensor embeddings = names_.index_select(0, there(classes));
-    embeddings.narrow(1, 1, n_).copy_(contexts.index_select(0, there(sets_of(prompts, first, count))));
+    const at::Device device = contexts.device();
+    at::Tensor embeddings = names_.index_select(0, index_tensor(classes, device));
+    embeddings.narrow(1, 1, n_).copy_(contexts.index_select(0, index_tensor(sets_of(prompts, first, count), device)));
     embeddings.set_requires_grad(record);
     const at::AutoGradMode recording(record);
-    at::Tensor features = model_->forward(embeddings, there(ends));
+    at::Tensor features = model_->forward(embeddings, index_tensor(ends, device));
     if (!features.defined() || features.dim() != 2 || features.size(0) != count ||
         features.size(1) != model_->config.embedding)
       fail(error_category::artifact, "negood.torch.3", "module_prompt_encoder", "the module gave no [S, e] tensor",
