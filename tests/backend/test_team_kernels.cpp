@@ -142,3 +142,28 @@ TEST_CASE("teams find the largest entries of a row in the host's order", "[kerne
       CHECK(std::memcmp(got.data(), wanted.data(), size * sizeof(double)) == 0);
     }
 }
+
+TEST_CASE("the ranges of a layout are made once", "[kernels]") {
+  kernel::range_cache<std::vector<index_type>> cache;
+  index_type uploads = 0;
+  const auto get = [&](const ragged_rows& rows, bool causal, query_rows queries) {
+    return cache.get({rows, 1, causal, queries}, [&](std::vector<index_type> v) {
+      ++uploads;
+      return v;
+    });
+  };
+  const auto two = ragged_rows::equal(2, 3), other = ragged_rows::of_lengths(std::vector<index_type>{2, 4});
+  const auto first = get(two, true, query_rows::all);
+  CHECK(uploads == 4);
+  CHECK(first->queries == 6);
+  CHECK(first->end_key == std::vector<index_type>{1, 2, 3, 4, 5, 6});
+  CHECK(get(ragged_rows::equal(2, 3), true, query_rows::all) == first);
+  CHECK(uploads == 4);
+  CHECK(get(two, false, query_rows::all)->end_key == std::vector<index_type>{3, 3, 3, 6, 6, 6});
+  CHECK(get(two, true, query_rows::last)->first_key == std::vector<index_type>{0, 3});
+  CHECK(get(other, true, query_rows::all)->first_key == std::vector<index_type>{0, 0, 2, 2, 2, 2});
+  CHECK(uploads == 16);
+  for (index_type n = 1; n <= 300; ++n) get(ragged_rows::equal(1, n), true, query_rows::all);
+  CHECK(get(two, true, query_rows::all)->end_key == first->end_key);  // the oldest was dropped and is made again
+  CHECK(get(two, true, query_rows::all) != first);
+}

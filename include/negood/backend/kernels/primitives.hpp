@@ -107,7 +107,8 @@ struct scatter_groups {
     std::vector<index_type> order(rows.size()), starts;
     std::iota(order.begin(), order.end(), index_type{0});
     const auto row = [&](index_type i) { return rows[static_cast<std::size_t>(i)]; };
-    std::stable_sort(order.begin(), order.end(), [&](index_type i, index_type j) { return row(i) < row(j); });
+    if (!std::is_sorted(rows.begin(), rows.end()))
+      std::stable_sort(order.begin(), order.end(), [&](index_type i, index_type j) { return row(i) < row(j); });
     for (index_type i = 0; i < static_cast<index_type>(order.size()); ++i) {
       const index_type target = row(order[static_cast<std::size_t>(i)]);
       if (!values.empty() && values.back() == target) continue;
