@@ -226,8 +226,7 @@ class program {
     const auto suffixes = name_suffixes(t, names(s_.classes), ".", s_.context, 77);
     double rows = 0;
     for (const auto& suffix : suffixes) rows += double(suffix.size());
-    const prompt_encoder<B> encoder(ctx_, tower, suffixes, t.sos(), s_.context,
-                                    {context_scope::shared, device_rows, device_budget});
+    const prompt_encoder<B> encoder(ctx_, tower, suffixes, t.sos(), s_.context);
     for (const index_type p : {index_type{2}, index_type{3}}) {
       const auto contexts = upload(random_matrix(p * s_.context, s_.width, 0.02, 3));
       const auto d_unit = upload(random_matrix(s_.classes * p, s_.width, 1, 4));
@@ -255,8 +254,6 @@ class program {
     for (index_type i = 0; i < train.features.rows(); ++i) train.labels.push_back(i % s_.classes);
     negprompt_options o;
     o.context_length = s_.context;
-    o.chunk_rows = device_rows;
-    o.memory_budget = device_budget;
     const index_type images = train.features.rows();
     const index_type all[2] = {o.stage1.epochs * (images / o.stage1.batch),
                                o.stage2.epochs * (images / o.stage2.batch)};
@@ -329,7 +326,7 @@ class program {
   void inversion() {
     const auto t = bpe_tokenizer::from_merges(no_merges);
     const auto tower = random_tower(ctx_, s_, t.vocabulary_size());
-    const modality_inverter<B> invert(ctx_, tower, t, {.templates = {"of {}"}, .images_at_once = s_.inverted});
+    const modality_inverter<B> invert(ctx_, tower, t, {.templates = {"of {}"}});
     const auto images = unit_matrix(s_.inverted, s_.width, 12);
     std::vector<std::uint64_t> sequence;
     for (index_type i = 0; i < s_.inverted; ++i) sequence.push_back(static_cast<std::uint64_t>(i));
@@ -340,9 +337,6 @@ class program {
          10.5 * text_bytes(rows), goal("< 20 ms", time < 0.02));
   }
 
-  // A device wants few large tasks: all rows at once, and what the pullback needs is kept.
-  static constexpr index_type device_rows = index_type{1} << 20;
-  static constexpr std::size_t device_budget = std::size_t{4} << 30;
   static constexpr const char* no_merges = "#version: 0.2\na b\nc d</w>\n";
 
   B& ctx_;

@@ -166,7 +166,7 @@ TEST_CASE("templates without a place, too long ones and options out of range are
   CHECK(code({.templates = {}}) == "negood.invert.1");
   CHECK(code({.pseudo_words = 0}) == "negood.invert.1");
   CHECK(code({.learning_rate = 0}) == "negood.invert.1");
-  CHECK(code({.images_at_once = 0}) == "negood.invert.1");
+  CHECK(code({.images_at_once = -1}) == "negood.invert.1");
   CHECK(code({.templates = {"ab ab ab ab ab ab ab ab ab ab ab ab ab ab ab ab ab ab ab ab {}"}, .pseudo_words = 20}) ==
         "negood.prompt.1");
 }

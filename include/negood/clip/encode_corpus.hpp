@@ -22,7 +22,7 @@ enum class template_mean {
 struct encode_corpus_options {
   overflow_policy overflow = overflow_policy::reject;  ///< of texts longer than the context length (F-17)
   template_mean mean = template_mean::unit;
-  index_type chunk_rows = 256;  ///< rows of one task; the result does not depend on it
+  index_type chunk_rows = 0;  ///< rows of one task, 0: `rows_of_task`; the result does not depend on it
   /// Called with the number of texts that are done since the last call, from any thread; it may throw to stop.
   std::function<void(index_type)> on_progress{};
 };
@@ -80,7 +80,7 @@ void add_trie_features(B& ctx, const text_tower<B>& tower, std::span<const std::
            "shorten the name or the context");
   const index_type common = std::min(most_common, common_prefix(sequences));
   const auto prefix = prefix_of_tokens(ctx, tower, std::span(sequences[0]).first(static_cast<std::size_t>(common)));
-  const token_trie trie(sequences, common, options.chunk_rows);
+  const token_trie trie(sequences, common, rows_of_task<B>(options.chunk_rows));
   ctx.for_each_task(trie.chunks(), [&](auto& worker, index_type c) {
     const auto chunk = trie.chunk(c);
     auto rows = run_trie(worker, tower, prefix, chunk);

@@ -1,6 +1,7 @@
 /// \file encode_text.hpp  Texts to unit features: the beginning they share runs once, the rest ragged and in chunks.
 #pragma once
 
+#include <negood/backend/task_size.hpp>
 #include <negood/clip/model.hpp>
 
 #include <algorithm>
@@ -11,7 +12,7 @@ namespace negood::clip {
 
 struct encode_text_options {
   overflow_policy overflow = overflow_policy::reject;  ///< of texts longer than the context length (F-17)
-  index_type chunk_rows = 256;                         ///< token rows of one task; the result does not depend on it
+  index_type chunk_rows = 0;  ///< token rows of one task, 0: `rows_of_task`; the result does not depend on it
 };
 
 namespace detail {
@@ -74,7 +75,7 @@ inline std::vector<std::vector<index_type>> tokenise(const bpe_tokenizer& tokeni
 template <Backend B>
 host_matrix<real_t<B>> encode_tokens_raw(B& ctx, const text_tower<B>& tower,
                                          std::span<const std::vector<index_type>> sequences,
-                                         index_type chunk_rows = 256) {
+                                         index_type chunk_rows = 0) {
   const auto count = static_cast<index_type>(sequences.size());
   host_matrix<real_t<B>> out(count, tower.config.embedding);
   if (count == 0) return out;
@@ -86,7 +87,7 @@ host_matrix<real_t<B>> encode_tokens_raw(B& ctx, const text_tower<B>& tower,
   index_type rows = 0;
   for (index_type i = 0; i < count; ++i) {
     const auto own = static_cast<index_type>(sequences[static_cast<std::size_t>(i)].size()) - common;
-    if (rows > 0 && rows + own > chunk_rows) {
+    if (rows > 0 && rows + own > rows_of_task<B>(chunk_rows)) {
       first.push_back(i);
       rows = 0;
     }

@@ -1,6 +1,7 @@
 /// \file invert.hpp  Modality inversion: the text feature that says what an image shows (InterNeg, Alg. 2).
 #pragma once
 
+#include <negood/backend/task_size.hpp>
 #include <negood/clip/model.hpp>
 #include <negood/clip/text_tower.hpp>
 #include <negood/clip/tokenizer.hpp>
@@ -21,9 +22,9 @@ struct inversion_options {
   optimizer_options optimizer{.kind = optimizer_kind::adamw, .weight_decay = 0.01};
   double deviation = 0.02;  ///< of the normal distribution the pseudo-words start from
   std::uint64_t seed = 0;
-  /// Images of one task: 64 rows of a product with one pseudo-word. The result does not depend on it; a device wants
-  /// all at once.
-  index_type images_at_once = 32;
+  /// Images of one task. The result does not depend on it. 0: 32, which are 64 rows of a product with one pseudo-word;
+  /// on a device 4,096.
+  index_type images_at_once = 0;
 };
 
 /// Features and how near they came.
@@ -52,7 +53,7 @@ class modality_inverter {
   modality_inverter(B& ctx, const clip::text_tower<B>& tower, const bpe_tokenizer& tokenizer,
                     inversion_options options = {})
       : tower_(&tower), options_(std::move(options)) {
-    if (options_.templates.empty() || options_.pseudo_words < 1 || options_.steps < 0 || options_.images_at_once < 1 ||
+    if (options_.templates.empty() || options_.pseudo_words < 1 || options_.steps < 0 || options_.images_at_once < 0 ||
         !(options_.learning_rate > 0) || !(options_.deviation >= 0))
       fail(error_category::usage, "negood.invert.1", "modality_inverter",
            "templates, pseudo-words, steps, learning rate or deviation are out of range",
@@ -73,7 +74,7 @@ class modality_inverter {
     const index_type n = images.rows();
     inverted_images<real> out{host_matrix<real>(n, images.cols()), std::vector<double>(static_cast<std::size_t>(n)),
                               std::vector<double>(static_cast<std::size_t>(n))};
-    const index_type unit = options_.images_at_once;
+    const index_type unit = options_.images_at_once > 0 ? options_.images_at_once : on_device<B> ? 4096 : 32;
     ctx.for_each_task((n + unit - 1) / unit, [&](auto& worker, index_type t) {
       const index_type first = t * unit, count = std::min(unit, n - first);
       invert(worker, images, sequence, first, count, out);

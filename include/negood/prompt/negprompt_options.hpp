@@ -7,6 +7,7 @@
 #include <negood/train/schedule.hpp>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 namespace negood {
@@ -45,8 +46,8 @@ struct negprompt_options {
   std::uint64_t seed = 1;
   stage_options stage1{.epochs = 100, .batch = 32};  ///< positives (CoOp)
   stage_options stage2{};                            ///< negatives
-  index_type chunk_rows = 256;
-  std::size_t memory_budget = std::size_t{768} << 20;  ///< bytes of activations kept between value and pullback
+  index_type chunk_rows = 0;                         ///< rows of a task, see `prompt_encoder_options`
+  std::optional<std::size_t> memory_budget{};        ///< bytes of activations kept between value and pullback, likewise
 
   /// The paper's: 16 random context vectors, full stop, NIS over negatives, CoOp's optimiser in both stages. The paper
   /// gives no learning rate for stage 2.

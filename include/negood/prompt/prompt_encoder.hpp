@@ -5,6 +5,7 @@
 /// task order, so the number of threads never shows in a byte of the result.
 #pragma once
 
+#include <negood/backend/task_size.hpp>
 #include <negood/clip/text_tower.hpp>
 
 #include <cstddef>
@@ -19,9 +20,10 @@ enum class context_scope {
 
 struct prompt_encoder_options {
   context_scope scope = context_scope::shared;
-  index_type chunk_rows = 256;  ///< rows of class-name tokens in one task
+  index_type chunk_rows = 0;  ///< rows of class-name tokens in one task; 0: `rows_of_task`
   /// Bytes of activations kept between value and pullback; what does not fit is computed again, to the same result.
-  std::size_t memory_budget = std::size_t{768} << 20;
+  /// Nothing: `kept_bytes`.
+  std::optional<std::size_t> memory_budget{};
 };
 
 /// Encodes [start | context | class name | end] for K names. Contexts are `[p n, d]` (shared) or `[K p n, d]`
@@ -41,7 +43,8 @@ class prompt_encoder {
     const index_type learned = options.scope == context_scope::class_specific ? n : 0;
     for (const auto& s : suffixes) rows += static_cast<index_type>(s.size()) + learned;
     // Chunks of nearly equal size: as many as the row target asks for, never split by the number of threads.
-    const index_type wanted = std::max<index_type>(1, (rows + options.chunk_rows - 1) / options.chunk_rows);
+    const index_type unit = rows_of_task<B>(options.chunk_rows);
+    const index_type wanted = std::max<index_type>(1, (rows + unit - 1) / unit);
     index_type first = 0, seen = 0;
     for (index_type k = 0; k < classes_; ++k) {
       seen += static_cast<index_type>(suffixes[k].size()) + learned;
@@ -211,7 +214,7 @@ class prompt_encoder {
       for (const auto& tokens : chunks_[t / prompts].tokens)
         rows += static_cast<index_type>(tokens.size()) + (options_.scope == context_scope::class_specific ? n_ : 0);
       used += sizeof(real_t<B>) * static_cast<std::size_t>(9 * tower_->config.width * rows * tower_->config.layers);
-      kept.push_back(used <= options_.memory_budget);
+      kept.push_back(used <= kept_bytes<B>(options_.memory_budget));
     }
     return kept;
   }

@@ -85,7 +85,7 @@ class module_prompt_encoder {
     for (index_type first = 0; first < out.rows(); first += per_graph()) {
       const index_type count = std::min(per_graph(), out.rows() - first);
       used += bytes(count);
-      const bool record = keep && used <= options_.memory_budget;
+      const bool record = keep && used <= kept_bytes<B>(options_.memory_budget);
       auto g = run(by_set, prompts, first, count, record);
       out.torch().narrow(0, first, count).copy_(g.features.detach());
       if (keep) keep->graphs.push_back(record ? std::optional(std::move(g)) : std::nullopt);
@@ -109,7 +109,7 @@ class module_prompt_encoder {
   }
 
  private:
-  index_type per_graph() const { return std::max<index_type>(1, options_.chunk_rows / length_); }
+  index_type per_graph() const { return std::max<index_type>(1, rows_of_task<B>(options_.chunk_rows) / length_); }
   /// About what a transformer's graph holds.
   std::size_t bytes(index_type count) const {
     const auto& c = model_->config;
