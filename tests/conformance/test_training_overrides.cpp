@@ -1,6 +1,7 @@
 // The fused parts of a training step: the optimiser's update, the first half of a feed-forward block, and the sort
 // behind the metrics; against their plain forms and against the reference in double.
 #include <negood/math/linear_activation.hpp>
+#include <negood/math/linear_residual.hpp>
 #include <negood/metric/sort_scores.hpp>
 #include <negood/train/optimizer.hpp>
 
@@ -80,6 +81,26 @@ TEMPLATE_LIST_TEST_CASE("a linear layer with its activation agrees with its plai
       check_close<TestType>("linear_activation", both(ctx, false), wanted, allowed);
       check_close<TestType>("linear_activation plain", both(ctx, true), wanted, allowed);
     }
+}
+
+TEMPLATE_LIST_TEST_CASE("a linear layer onto a residual agrees with its plain form", "[conformance]", every_backend) {
+  for (const index_type rows : {1, 19}) {
+    constexpr index_type in = 40, out = 75;
+    const auto a = values(rows, in, -1, 1, 55), x = values(rows, out, -2, 2, 56), w = values(in, out, -0.15, 0.15, 57),
+               b = values(1, out, -1, 1, 58);
+    const auto result = [&](auto& ctx, bool plain) {
+      using B = std::remove_reference_t<decltype(ctx)>;
+      const linear_weights<B> weights{ctx.freeze(upload(ctx, w)), upload(ctx, b)};
+      return download(ctx, plain ? linear_residual_t::generic(ctx, weights, upload(ctx, a), upload(ctx, x))
+                                 : linear_residual(ctx, weights, upload(ctx, a), upload(ctx, x)));
+    };
+    auto ctx = TestType::make(2);
+    oracle exact;
+    const auto wanted = result(exact, true);
+    const double allowed = 2 * TestType::allowed.product;
+    check_close<TestType>("linear_residual", result(ctx, false), wanted, allowed);
+    check_close<TestType>("linear_residual plain", result(ctx, true), wanted, allowed);
+  }
 }
 
 TEMPLATE_LIST_TEST_CASE("scores sorted where they lie give the host's metrics", "[conformance]", every_backend) {

@@ -14,6 +14,7 @@
 #include <negood/math/layer_norm.hpp>
 #include <negood/math/linear.hpp>
 #include <negood/math/linear_activation.hpp>
+#include <negood/math/linear_residual.hpp>
 
 #include <optional>
 
@@ -80,9 +81,9 @@ layer_entry<B> enter_unasked(B& ctx, const transformer_layer<B>& w, tensor_t<B> 
 template <Backend B>
 tensor_t<B> after_attention(B& ctx, const transformer_layer<B>& w, activation_kind act, const tensor_t<B>& asking,
                             const tensor_t<B>& o, layer_middle<B>* keep = nullptr) {
-  auto x = ctx.map(element::add{}, asking, linear(ctx, w.attention_out, o));
+  auto x = linear_residual(ctx, w.attention_out, o, asking);
   auto hidden = linear_activation(ctx, w.mlp_in, act, layer_norm(ctx, w.ln_2, x));
-  auto y = ctx.map(element::add{}, x, linear(ctx, w.mlp_out, hidden.g));
+  auto y = linear_residual(ctx, w.mlp_out, hidden.g, x);
   if (keep) *keep = {std::move(x), std::move(hidden.f)};
   return y;
 }

@@ -20,6 +20,7 @@
 #include <negood/math/layer_norm.hpp>
 #include <negood/math/linear.hpp>
 #include <negood/math/linear_activation.hpp>
+#include <negood/math/linear_residual.hpp>
 #include <negood/math/logsumexp.hpp>
 #include <negood/score/logit_statistics.hpp>
 #include <negood/train/optimizer.hpp>
@@ -32,9 +33,9 @@
 
 namespace negood::kernel {
 
-using overrides_by_kernels =
-    override_list<logsumexp_rows_t, softmax_rows_t, layer_norm_t, layer_norm_pullback_t, linear_t, linear_activation_t,
-                  activation_pullback_t, attention_t, attention_pullback_t, logit_statistics_t, optimizer_step_t>;
+using overrides_by_kernels = override_list<logsumexp_rows_t, softmax_rows_t, layer_norm_t, layer_norm_pullback_t,
+                                           linear_t, linear_activation_t, linear_residual_t, activation_pullback_t,
+                                           attention_t, attention_pullback_t, logit_statistics_t, optimizer_step_t>;
 
 /// About the cost of an exponential, in multiplications.
 inline constexpr index_type exponential_work = 16;
@@ -93,6 +94,21 @@ typename B::tensor run(B& ctx, linear_t, const linear_weights<B>& w, const typen
   auto out = ctx.matmul(x, w.weight);
   for_each_row(ctx, ctx.rows(out), ctx.cols(out), ctx.cols(out),
                add_bias_row<T>{w.bias.data(), ctx.cols(out), out.data()});
+  return out;
+}
+
+/// The bias and the residual in one pass over the product.
+template <class B>
+typename B::tensor run(B& ctx, linear_residual_t, const linear_weights<B>& w, const typename B::tensor& a,
+                       const typename B::tensor& x) {
+  using T = typename B::real;
+  const index_type n = ctx.rows(a), d = ctx.cols(w.weight);
+  require_shape(ctx.cols(w.bias) == d && ctx.rows(w.bias) == 1, "linear_residual", "bias", ctx.rows(w.bias),
+                ctx.cols(w.bias), "weight", ctx.rows(w.weight), d, "bias must be [1, out]");
+  require_shape(ctx.rows(x) == n && ctx.cols(x) == d, "linear_residual", "x", ctx.rows(x), ctx.cols(x), "a W", n, d,
+                "shapes must be equal");
+  auto out = ctx.matmul(a, w.weight);
+  for_each_row(ctx, n, d, d, add_bias_and_residual_row<T>{w.bias.data(), x.data(), d, out.data()});
   return out;
 }
 

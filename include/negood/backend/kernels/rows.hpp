@@ -196,6 +196,20 @@ struct add_bias_row {
   }
 };
 
+/// out_rj = x_rj + (out_rj + bias_j).
+template <class T>
+struct add_bias_and_residual_row {
+  const T *bias, *x;
+  index_type cols;
+  T* out;
+  template <class Team>
+  NEGOOD_HD void operator()(const Team& team, index_type r) const {
+    T* row = out + r * cols;
+    const T *b = bias, *start = x + r * cols;
+    for_each(team, cols, [=](index_type i) { row[i] = start[i] + (row[i] + b[i]); });
+  }
+};
+
 /// f_rj += bias_j,  g_rj = act(f_rj).
 template <class T, class Activation>
 struct add_bias_and_activate_row {
