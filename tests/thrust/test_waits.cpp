@@ -92,3 +92,13 @@ TEST_CASE("a step of inversion does not wait", "[thrust]") {
   CHECK(waits(9) == waits(2));
   CHECK(waits(9) == 3);  // the first cosines, the last ones, the features
 }
+
+TEST_CASE("a device gets large tasks unless a size is given", "[thrust]") {
+  using processor = thrust_cpp::context<float>;
+  CHECK(on_device<context>);
+  CHECK_FALSE(on_device<processor>);
+  CHECK(rows_of_task<context>(0) > 10 * rows_of_task<processor>(0));
+  CHECK(rows_of_task<context>(7) == 7);
+  CHECK(kept_bytes<context>(std::nullopt) > kept_bytes<processor>(std::nullopt));
+  CHECK(kept_bytes<context>(0) == 0);
+}
