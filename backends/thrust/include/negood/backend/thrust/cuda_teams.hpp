@@ -1,10 +1,16 @@
 /// \file cuda_teams.hpp  Teams on a device: a warp for a row, or a block for a long one.
+///
+/// NEGOOD_EMULATED_CUDA: a test defines what the device code uses, and runs it by threads of the processor.
 #pragma once
 
-#if defined(__CUDACC__)
+#if defined(__CUDACC__) || defined(NEGOOD_EMULATED_CUDA)
 
 #include <negood/backend/kernels/team.hpp>
+#if defined(__CUDACC__)
 #include <negood/backend/thrust/cuda_runtime.hpp>
+#else
+#define NEGOOD_CUDA_ABI cuda_emulated
+#endif
 
 namespace negood::thrust_backend {
 inline namespace NEGOOD_CUDA_ABI {
@@ -58,6 +64,7 @@ __global__ void __launch_bounds__(block_lanes) rows_by_blocks(const Kernel kerne
   kernel(block_team{shared}, static_cast<index_type>(blockIdx.x));
 }
 
+#if defined(__CUDACC__)
 /// kernel(team, r) for r in [0, n), rows of `width` elements.
 template <class Kernel>
 void launch_rows(cudaStream_t stream, index_type n, index_type width, const Kernel& kernel) {
@@ -70,6 +77,7 @@ void launch_rows(cudaStream_t stream, index_type n, index_type width, const Kern
                     0, stream>>>(n, kernel);
   check(cudaGetLastError(), "kernel");
 }
+#endif
 
 }  // namespace detail
 }  // namespace NEGOOD_CUDA_ABI
