@@ -1,5 +1,6 @@
 // The fused parts of a training step: the optimiser's update, the first half of a feed-forward block, and the sort
 // behind the metrics; against their plain forms and against the reference in double.
+#include <negood/backend/host_support.hpp>
 #include <negood/math/linear_activation.hpp>
 #include <negood/math/linear_residual.hpp>
 #include <negood/metric/sort_scores.hpp>
