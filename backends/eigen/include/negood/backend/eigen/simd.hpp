@@ -8,6 +8,7 @@
 #include <negood/config.hpp>
 
 #include <cstring>
+#include <type_traits>
 #include <utility>
 
 namespace negood::eigen::simd {
@@ -111,6 +112,18 @@ constexpr index_type whole_vectors(index_type n) {
   return (n + lanes<T> - 1) / lanes<T> * lanes<T>;
 }
 
+/// All lanes folded to one value: upper half on lower half, again and again.
+#if defined(__CUDACC__)
+// nvcc's front end does not expand a pack in the arguments of __builtin_shufflevector.
+template <std::size_t N, class V, class F>
+NEGOOD_INLINE auto fold_lanes(V v, F f) {
+  std::remove_cvref_t<decltype(v[0])> part[N];
+  for (std::size_t i = 0; i < N; ++i) part[i] = v[i];
+  for (std::size_t half = N / 2; half > 0; half /= 2)
+    for (std::size_t i = 0; i < half; ++i) part[i] = f(part[i], part[i + half]);
+  return part[0];
+}
+#else
 namespace detail {
 template <std::size_t... I, class V>
 NEGOOD_INLINE auto lower(std::index_sequence<I...>, V v) {
@@ -122,7 +135,6 @@ NEGOOD_INLINE auto upper(std::index_sequence<I...>, V v) {
 }
 }  // namespace detail
 
-/// All lanes folded to one value: upper half on lower half, again and again.
 template <std::size_t N, class V, class F>
 NEGOOD_INLINE auto fold_lanes(V v, F f) {
   if constexpr (N == 2)
@@ -132,6 +144,7 @@ NEGOOD_INLINE auto fold_lanes(V v, F f) {
     return fold_lanes<N / 2>(f(detail::lower(half{}, v), detail::upper(half{}, v)), f);
   }
 }
+#endif
 template <class T>
 NEGOOD_INLINE T sum_lanes(vec<T> v) {
   return fold_lanes<static_cast<std::size_t>(lanes<T>)>(v, [](auto a, auto b) { return a + b; });
@@ -146,9 +159,18 @@ namespace detail {
 template <std::size_t Distance, std::size_t... I, class V>
 NEGOOD_INLINE void exchange(std::index_sequence<I...>, V& a, V& b) {
   constexpr std::size_t n = sizeof...(I);
+#if defined(__CUDACC__)
+  const V before_a = a, before_b = b;
+  for (std::size_t i = 0; i < n; ++i)
+    if (i & Distance)
+      a[i] = before_b[i - Distance];
+    else
+      b[i] = before_a[i + Distance];
+#else
   const V low = __builtin_shufflevector(a, b, static_cast<int>(I & Distance ? n + (I - Distance) : I)...);
   b = __builtin_shufflevector(a, b, static_cast<int>(I & Distance ? n + I : I + Distance)...);
   a = low;
+#endif
 }
 template <std::size_t Distance, class V, std::size_t N>
 NEGOOD_INLINE void transpose_from(V (&rows)[N]) {
