@@ -144,8 +144,11 @@ class context {
     std::vector<index_type> order(static_cast<std::size_t>(a.cols()));
     for (index_type r = 0; r < a.rows(); ++r) {
       std::iota(order.begin(), order.end(), index_type{0});
-      std::partial_sort(order.begin(), order.begin() + k, order.end(),
-                        [&](index_type i, index_type j) { return a(r, i) != a(r, j) ? a(r, i) > a(r, j) : i < j; });
+      std::partial_sort(order.begin(), order.begin() + k, order.end(), [&](index_type i, index_type j) {
+        const bool number_i = a(r, i) == a(r, i), number_j = a(r, j) == a(r, j);  // a NaN comes last
+        if (number_i != number_j) return number_i;
+        return number_i && a(r, i) != a(r, j) ? a(r, i) > a(r, j) : i < j;
+      });
       for (index_type j = 0; j < k; ++j) {
         out.indices(r, j) = order[static_cast<std::size_t>(j)];
         out.values(r, j) = a(r, out.indices(r, j));
