@@ -78,7 +78,7 @@ struct backend_choice {
   bool built;
   precisions arithmetic;
 };
-constexpr backend_choice backends[] = {{"eigen", true, precisions::all},
+constexpr backend_choice backends[] = {{"eigen", !NEGOOD_CLI_CUDA, precisions::all},
                                        {"reference", true, precisions::all},
                                        {"xtensor", NEGOOD_CLI_XTENSOR, precisions::f32},
                                        {"thrust-omp", NEGOOD_CLI_THRUST, precisions::f32_and_bf16},

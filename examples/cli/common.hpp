@@ -1,10 +1,8 @@
 /// \file common.hpp  What every command shares: common options, messages, results, the backend, where models lie.
 #pragma once
 
-#include "further_backends.hpp"
+#include "program_backends.hpp"
 
-#include <negood/backend/eigen.hpp>
-#include <negood/backend/reference.hpp>
 #include <negood/io/json.hpp>
 
 #include <filesystem>
@@ -14,7 +12,7 @@
 namespace negood::cli {
 
 struct common_options {
-  std::string backend = "eigen";
+  std::string backend = NEGOOD_CLI_CUDA ? "thrust-cuda" : "eigen";
   std::string precision;  ///< empty: f32, or f64 on the reference backend
   index_type threads = 0;
   std::uint64_t seed = 1;
@@ -71,12 +69,6 @@ auto with_backend(const common_options& o, F&& f) {
     return f(ctx);
   }
 #endif
-#if NEGOOD_CLI_CUDA
-  if (o.backend == "thrust-cuda") {
-    thrust_cuda::context<float> ctx({.precision = p});
-    return f(ctx);
-  }
-#endif
 #if NEGOOD_CLI_TORCH
   if (o.backend == "torch" || o.backend == "torch-cuda") {
     libtorch::context<float> ctx(
@@ -84,6 +76,7 @@ auto with_backend(const common_options& o, F&& f) {
     return f(ctx);
   }
 #endif
+#if !NEGOOD_CLI_CUDA
   if (p == precision::f64) {
     eigen::context<double> ctx({.threads = o.threads, .precision = p});
     return f(ctx);
@@ -93,6 +86,10 @@ auto with_backend(const common_options& o, F&& f) {
     note(o,
          "this processor has no " + o.precision + "; computing in " + std::string(format_precision(ctx.precision())));
   return f(ctx);
+#else
+  thrust_cuda::context<float> ctx({.precision = p});
+  return f(ctx);
+#endif
 }
 
 /// The value of `text` in a table of names. \throws error negood.cli.3 (category usage) naming the choices

@@ -3,9 +3,8 @@
 
 #include "demo.hpp"
 #include "demo_data.hpp"
-#include "further_backends.hpp"
+#include "program_backends.hpp"
 
-#include <negood/backend/eigen.hpp>
 #include <negood/clip/model.hpp>
 #include <negood/detector/detector.hpp>
 #include <negood/train/random.hpp>

@@ -14,7 +14,7 @@ std::string dimensions(const std::vector<std::uint64_t>& shape) {
 }
 
 ordered_json inspect_model(const inspect_options& o) {
-  eigen::context<float> ctx({.threads = o.common.threads});
+  reference::context<float> ctx;
   const auto m = load_model(ctx, o.common, o.file);
   ordered_json j{{"kind", "model"}, {"fingerprint", m.fingerprint}};
   j["logit_scale"] = std::isnan(m.logit_scale) ? ordered_json(nullptr) : ordered_json(m.logit_scale);

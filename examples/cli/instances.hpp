@@ -1,10 +1,8 @@
 /// \file instances.hpp  The heavy templates, compiled once for each backend (instances_*.cpp) and not in every command.
 #pragma once
 
-#include "further_backends.hpp"
+#include "program_backends.hpp"
 
-#include <negood/backend/eigen.hpp>
-#include <negood/backend/reference.hpp>
 #include <negood/clip/encode_text.hpp>
 #include <negood/detector/detector.hpp>
 #include <negood/io/encode_files.hpp>
@@ -32,19 +30,7 @@
       B&, const negood::clip::model<B>&, const std::vector<std::string>&) const;
 
 #ifndef NEGOOD_CLI_DEFINES_INSTANCES
-NEGOOD_CLI_INSTANCES(extern, negood::eigen::context<float>)
-NEGOOD_CLI_INSTANCES(extern, negood::eigen::context<double>)
-NEGOOD_CLI_INSTANCES(extern, negood::reference::context<double>)
-#if NEGOOD_CLI_XTENSOR
-NEGOOD_CLI_INSTANCES(extern, negood::xtensor::context<float>)
-#endif
-#if NEGOOD_CLI_THRUST
-NEGOOD_CLI_INSTANCES(extern, negood::thrust_omp::context<float>)
-#endif
-#if NEGOOD_CLI_CUDA
-NEGOOD_CLI_INSTANCES(extern, negood::thrust_cuda::context<float>)
-#endif
-#if NEGOOD_CLI_TORCH
-NEGOOD_CLI_INSTANCES(extern, negood::libtorch::context<float>)
-#endif
+#define NEGOOD_CLI_DECLARE(B) NEGOOD_CLI_INSTANCES(extern, B)
+NEGOOD_CLI_EACH_BACKEND(NEGOOD_CLI_DECLARE)
+#undef NEGOOD_CLI_DECLARE
 #endif
