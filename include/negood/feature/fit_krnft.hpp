@@ -3,7 +3,7 @@
 
 #include <negood/feature/krnft_training.hpp>
 #include <negood/feature/tuned_scorer.hpp>
-#include <negood/prompt/training_loop.hpp>
+#include <negood/train/training_loop.hpp>
 
 #include <cmath>
 #include <deque>

@@ -4,7 +4,7 @@
 
 #include <negood/clip/model.hpp>
 #include <negood/prompt/negprompt_stage.hpp>
-#include <negood/prompt/training_loop.hpp>
+#include <negood/train/training_loop.hpp>
 
 #include <cmath>
 

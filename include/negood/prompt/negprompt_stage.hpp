@@ -10,8 +10,8 @@
 #include <negood/prompt/negprompt_options.hpp>
 #include <negood/prompt/text_model.hpp>
 #include <negood/prompt/training.hpp>
-#include <negood/prompt/training_loop.hpp>
 #include <negood/train/random.hpp>
+#include <negood/train/training_loop.hpp>
 
 #include <algorithm>
 #include <array>

@@ -4,7 +4,7 @@
 #pragma once
 
 #include <negood/backend/torch/context.hpp>
-#include <negood/prompt/training_loop.hpp>
+#include <negood/train/training_loop.hpp>
 
 #include <torch/optim/adamw.h>
 #include <torch/optim/sgd.h>
