@@ -51,6 +51,6 @@ using every_backend =
 using invariant_backends = std::tuple<thrust_sequential, thrust_openmp, thrust_openmp_double>;
 using every_backend = std::tuple<thrust_sequential, thrust_openmp, thrust_openmp_double, thrust_teams>;
 #endif
-using algorithm_backends = std::tuple<thrust_openmp>;
+using algorithm_backends = std::tuple<thrust_sequential, thrust_openmp>;
 
 }  // namespace conformance

@@ -13,6 +13,7 @@
 #include <negood/metric/sort_scores.hpp>
 
 #include <algorithm>
+#include <atomic>
 #include <limits>
 #include <memory>
 #include <string_view>
@@ -70,7 +71,7 @@ class context : public kernel::primitives<context<System, Real>, tensor<System, 
   using overrides = typename detail::extended_list<kernel::overrides_by_kernels, sort_scores_t>::type;
   static constexpr bool index_per_element = System::index_per_element;
 
-  explicit context(options o = {}) : system_(o), products_(system_, o) {}
+  explicit context(options o = {}) : options_(o), system_(o), products_(system_, o) {}
   context(context&&) noexcept = default;
   context& operator=(context&&) noexcept = default;
 
@@ -140,9 +141,20 @@ class context : public kernel::primitives<context<System, Real>, tensor<System, 
     return out;
   }
 
-  /// Tasks run one after the other; each operation inside uses all threads of the system.
+  /// On processors tasks run side by side, each on a context of one thread; on a device one after the other.
   template <class Task>
   void for_each_task(index_type count, Task&& task) {
+    if constexpr (requires { options_.threads; })
+      if (const index_type strands = std::min(count, system_.threads()); strands > 1) {
+        options alone = options_;
+        alone.threads = 1;
+        while (static_cast<index_type>(workers_.size()) < strands) workers_.emplace_back(alone);
+        std::atomic<index_type> next = 0;
+        system_.for_each_task(strands, [&](index_type strand) {
+          for (index_type i; (i = next.fetch_add(1)) < count;) task(workers_[static_cast<std::size_t>(strand)], i);
+        });
+        return;
+      }
     for (index_type i = 0; i < count; ++i) task(*this, i);
   }
   void synchronize() { system_.synchronize(); }
@@ -201,9 +213,11 @@ class context : public kernel::primitives<context<System, Real>, tensor<System, 
     return out;
   }
 
+  options options_;
   System system_;
   kernel::range_cache<decltype(std::declval<System&>().indices({}))> ranges_;
   typename System::template products<Real> products_;
+  std::vector<context> workers_;  ///< made when tasks are first run side by side
 };
 
 }  // namespace negood::thrust_backend

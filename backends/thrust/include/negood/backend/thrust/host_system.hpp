@@ -43,7 +43,7 @@ class guarded_call {
   explicit guarded_call(F& f) : f_(f) {}
   void operator()(index_type i) const {
     try {
-      f_(index_type{0}, i);
+      f_(i);
     } catch (...) {
       const std::lock_guard<std::mutex> lock(mutex_);
       if (!error_) error_ = std::current_exception();
@@ -95,9 +95,7 @@ class host_products {
   template <class System>
   static auto tasks_of(System& system) {
     return [&system](index_type count, auto&& f) {
-      const detail::guarded_call<std::remove_reference_t<decltype(f)>> call(f);
-      system.for_each_task_index(count, call);
-      call.rethrow();
+      system.for_each_task(count, [&](index_type i) { f(index_type{0}, i); });
     };
   }
   negood::precision precision_;
@@ -153,10 +151,13 @@ class host_system {
     runner_.sort(keys.data(), keys.data() + n);
     return keys;
   }
-  /// `call(i)` for a few large tasks.
-  template <class Call>
-  void for_each_task_index(index_type count, const Call& call) {
-    runner_.run(count, detail::index_range<Call>{&call, count, 1});
+  /// f(i) for a few large tasks; what one of them throws is thrown again.
+  template <class F>
+  void for_each_task(index_type count, F&& f) {
+    using call = detail::guarded_call<std::remove_reference_t<F>>;
+    const call guarded(f);
+    runner_.run(count, detail::index_range<call>{&guarded, count, 1});
+    guarded.rethrow();
   }
 
  private:
