@@ -48,17 +48,18 @@ TEMPLATE_LIST_TEST_CASE("algorithms agree with the reference: KR-NFT's steps and
   const auto queries = unit_rows(40, width, 94, 1);
   const std::pair<const char*, feature_model> models[] = {
       {"kr_nft", feature_models::kr_nft}, {"nft", feature_models::nft}, {"task_res", feature_models::task_res}};
-  for (const auto& [name, model] : models)
-    compare<TestType>(name, 20 * TestType::allowed.product, [&](auto& c) {
+  for (const auto& map : models)
+    compare<TestType>(map.first, 20 * TestType::allowed.product, [&](auto& c) {
       using real = real_t<std::remove_reference_t<decltype(c)>>;
       std::vector<double> losses;
-      const auto map = fit(c, p, model, losses);
+      const auto learned = fit(c, p, map.second, losses);
       std::vector<host_matrix<double>> out;
-      for (const auto& part : map.features.parameters.parts)
+      for (const auto& part : learned.features.parameters.parts)
         for_each_tensor(part, [&](const char*, const host_matrix<real>& m) { out.push_back(cast<double>(m)); });
       const auto steps = static_cast<index_type>(losses.size());
       out.emplace_back(steps, 1, std::move(losses));
-      const auto scorer = map.features.bind(c, cast<real>(p.text).view(), cast<real>(p.words).view(), {.groups = 4});
+      const auto scorer =
+          learned.features.bind(c, cast<real>(p.text).view(), cast<real>(p.words).view(), {.groups = 4});
       auto scores = grouped_log_odds(scorer(c, cast<real>(queries).view()));
       const auto n = static_cast<index_type>(scores.size());
       out.emplace_back(n, 1, std::move(scores));
